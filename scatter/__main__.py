@@ -1,0 +1,5 @@
+"""`python -m scatter` is the `scatter` command."""
+
+from scatter.cli import main
+
+main()

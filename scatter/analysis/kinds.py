@@ -1,0 +1,117 @@
+"""What an assignment at module level makes: a constant, which travels, or state, which stays.
+
+A constant is an immutable literal or a pure expression of constants, bound once; an
+`UPPER_CASE` list, dict or set display of such is a constant too if nothing in the module changes
+it. All else is state. State is *creatable* when making a fresh one elsewhere is harmless: an empty
+container, a lock, a logger.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Literal
+
+Kind = Literal["function", "class", "import", "constant", "state"]
+
+_IMMUTABLE_CALLS = frozenset({"frozenset", "tuple", "int", "float", "str", "bytes", "complex"})
+_FRESH = frozenset(
+    """dict list set deque defaultdict OrderedDict Counter WeakKeyDictionary WeakValueDictionary
+    WeakSet Lock RLock Event Condition Semaphore BoundedSemaphore local Queue LifoQueue
+    SimpleQueue PriorityQueue ContextVar count getLogger get_logger object""".split()
+)
+_MUTATORS = frozenset(
+    """append extend insert remove pop clear sort reverse update setdefault popitem add discard
+    difference_update intersection_update symmetric_difference_update appendleft""".split()
+)
+
+
+def kind_of_assignment(
+    node: ast.stmt, changed: frozenset[str]
+) -> Iterator[tuple[str, Kind, bool]]:
+    """Yield (name, kind, creatable) for each name that a simple statement binds."""
+    if isinstance(node, ast.Assign):
+        targets, value = node.targets, node.value
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        targets, value = [node.target], node.value
+    elif isinstance(node, getattr(ast, "TypeAlias", ())):
+        targets, value = [node.name], node.value  # type: ignore[attr-defined]
+    else:
+        yield from ((name, "state", False) for name in _bound(node))
+        return
+    names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+    for name in names:
+        if isinstance(value, ast.Lambda) and len(names) == 1 and name not in changed:
+            yield name, "function", False
+        elif name not in changed and is_pure(value, tables=name.isupper()):
+            yield name, "constant", False
+        else:
+            yield name, "state", len(names) == 1 and is_fresh(value)
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """Yield the names that any other simple statement binds (`for`, `with`, walrus …)."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+            yield inner.id
+
+
+def is_pure(node: ast.expr, *, tables: bool) -> bool:
+    """Return whether an expression is made of literals and names alone.
+
+    Names count as pure here; whether they are constants themselves is seen when they are
+    collected. With `tables`, list, dict and set displays are allowed too.
+    """
+    match node:
+        case ast.Constant() | ast.Name():
+            return True
+        case ast.List() | ast.Dict() | ast.Set() if not tables:
+            return False
+        case ast.Call(func=ast.Name(id=name)) if name in _IMMUTABLE_CALLS and not node.keywords:
+            return all(is_pure(a, tables=True) for a in node.args)
+        case (
+            ast.Tuple() | ast.List() | ast.Dict() | ast.Set() | ast.UnaryOp() | ast.BinOp()
+            | ast.BoolOp() | ast.Compare() | ast.IfExp() | ast.JoinedStr() | ast.FormattedValue()
+            | ast.Subscript() | ast.Slice() | ast.Starred()
+        ):
+            inner = (n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr))
+            return all(is_pure(n, tables=tables) for n in inner)
+        case _:
+            return False
+
+
+def is_fresh(node: ast.expr) -> bool:
+    """Return whether evaluating an expression makes a new, empty object and does nothing else."""
+    match node:
+        case ast.Constant():
+            return True
+        case ast.List(elts=[]) | ast.Dict(keys=[]):
+            return True
+        case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
+            return name in _FRESH and all(
+                isinstance(a, (ast.Constant, ast.Name))
+                for a in (*node.args, *(k.value for k in node.keywords))
+            )
+        case _:
+            return False
+
+
+def mutated_names(tree: ast.Module) -> frozenset[str]:
+    """Return every name that the module rebinds through `global` or changes in place."""
+    changed = set[str]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Global(names=names):
+                changed.update(names)
+            case ast.AugAssign(target=ast.Name(id=name)):
+                changed.add(name)
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                changed.add(name)
+            case ast.Attribute(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                changed.add(name)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)):
+                if attr in _MUTATORS:
+                    changed.add(name)
+            case _:
+                pass
+    return frozenset(changed)

@@ -1,0 +1,60 @@
+"""Whether two pieces of source are the same code: equal but for layout and comments."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+
+
+def same_code(one: str, other: str) -> bool:
+    """Return whether two definitions have the same syntax tree on the running Python."""
+    if one == other:
+        return True
+    try:
+        return _dump(one) == _dump(other)
+    except SyntaxError:
+        return False
+
+
+def same_class(one: str, other: str) -> bool:
+    """Return whether two classes differ at most in methods that are tracked.
+
+    Those are functions of their own, with versions of their own.
+    """
+    if one == other:
+        return True
+    try:
+        return _dump_class(one) == _dump_class(other)
+    except SyntaxError:
+        return False
+
+
+@lru_cache(maxsize=512)
+def _dump(source: str) -> str:
+    """Return the tree of a definition as text, without positions."""
+    return ast.dump(_parse(source))
+
+
+@lru_cache(maxsize=128)
+def _dump_class(source: str) -> str:
+    """Return the tree of a class as text, tracked methods reduced to their names."""
+    return ast.dump(_WithoutTracked().visit(_parse(source)))
+
+
+class _WithoutTracked(ast.NodeTransformer):
+    """Replaces each function that has `track` among its decorators by its name."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+        return self._reduced(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:  # noqa: N802
+        return self._reduced(node)
+
+    def _reduced(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        tracked = any("'track'" in ast.dump(decorator) for decorator in node.decorator_list)
+        return ast.Expr(ast.Constant(node.name)) if tracked else node
+
+
+def _parse(source: str) -> ast.Module:
+    """Parse a definition, which stands indented if it stood in a class or block."""
+    return ast.parse(f"if 1:\n{source}" if source[:1] in (" ", "\t") else source)

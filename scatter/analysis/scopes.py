@@ -1,0 +1,74 @@
+"""Which of a module's names a piece of code looks up, by the interpreter's own symbol tables.
+
+The alternative, walking the tree and keeping our own scopes, would repeat the compiler's rules
+for comprehensions, classes, `nonlocal` and type parameters, and differ from them somewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import symtable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+
+class Scopes:
+    """The scopes directly inside one scope, found by line. Treat as frozen."""
+
+    def __init__(self, table: symtable.SymbolTable) -> None:
+        """Read the children of `table`."""
+        self._children = sorted(table.get_children(), key=lambda child: child.get_lineno())
+        self._lines = [child.get_lineno() for child in self._children]
+        self._inner: dict[int, Scopes] = {}
+
+    def within(self, first: int, last: int) -> list[symtable.SymbolTable]:
+        """Return the outermost scopes, at any depth, that begin on lines `first` to `last`."""
+        start = bisect_left(self._lines, first)
+        found = self._children[start : bisect_right(self._lines, last)]
+        if found or not start:
+            return found
+        before = start - 1  # a class (or a block of type parameters) around those lines
+        if before not in self._inner:
+            self._inner[before] = Scopes(self._children[before])
+        return self._inner[before].within(first, last)
+
+
+def used_globals(tables: Iterable[symtable.SymbolTable]) -> frozenset[str]:
+    """Return the global names used in these scopes and in all scopes inside them."""
+    return frozenset(
+        name for table in _with_inner(tables) for name in _globals_of(table)
+    )
+
+
+def _globals_of(table: symtable.SymbolTable) -> Iterable[str]:
+    """Return the global names of one scope; functions have a faster way to tell."""
+    if isinstance(table, symtable.Function):
+        return table.get_globals()
+    return (symbol.get_name() for symbol in table.get_symbols() if symbol.is_global())
+
+
+def _with_inner(tables: Iterable[symtable.SymbolTable]) -> Iterator[symtable.SymbolTable]:
+    for table in tables:
+        yield table
+        yield from _with_inner(table.get_children())
+
+
+def expression_names(node: ast.stmt, skip: int = 0) -> frozenset[str]:
+    """Return the names in the parts of a statement that the enclosing scope evaluates.
+
+    Those are decorators (but the first `skip`), defaults, annotations and base classes of a
+    definition, and all of any other statement. Bodies have scopes of their own.
+    """
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        roots: list[ast.AST | None] = [*node.decorator_list[skip:], node.args, node.returns]
+    elif isinstance(node, ast.ClassDef):
+        roots = [*node.decorator_list, *node.bases, *node.keywords]
+    else:
+        roots = [node]
+    return frozenset(
+        inner.id
+        for root in roots
+        if root is not None
+        for inner in ast.walk(root)
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)
+    )

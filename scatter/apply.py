@@ -1,0 +1,183 @@
+"""From the log to the running code: prepare versions beside what runs, then switch.
+
+Not here: deciding which versions a process should run (`scatter_agent.plan`, `scatter.client`).
+
+Invariants
+1. `prepare` changes nothing that runs: it checks, decodes, links and compiles. What fails is a
+   refusal with its reason; nothing else about the process differs afterwards.
+2. The switch of everything that was prepared is one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+
+from scatter.bundle import Bundle, decode
+from scatter.errors import Refused
+from scatter.homes import home_for_fetched, home_of
+from scatter.linker import Home, link, shell
+from scatter.model import Change, Refusal
+from scatter.registry import Registry
+from scatter.slot import Linked, Slot
+
+Lookup = Callable[[str], "Wanted | None"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A version that this process should run.
+
+    Attributes:
+        change: Function and version; `SHIPPED` for the deployed code.
+        data: Bytes of the bundle, size and digest checked; None when the store lost it.
+    """
+
+    change: Change
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What `prepare` linked, and what it would not.
+
+    Attributes:
+        linked: Function → version, ready to be switched to.
+        refusals: The rest, with reasons.
+        fetched: Functions that the process did not have before.
+    """
+
+    linked: Mapping[str, Linked]
+    refusals: tuple[Refusal, ...]
+    fetched: Mapping[str, FunctionType]
+
+
+def prepare(
+    registry: Registry, wanted: Sequence[Wanted], lookup: Lookup = lambda _: None
+) -> Prepared:
+    """Link versions beside the running code. Never raises for a bad version.
+
+    Args:
+        registry: The process's registry.
+        wanted: Versions to prepare; each function at most once.
+        lookup: Returns the live version of a tracked function that a version calls and that the
+            process does not have; it is fetched along.
+    """
+    return _Preparation(registry, wanted, lookup).run()
+
+
+def switch(registry: Registry, prepared: Prepared) -> None:
+    """Make everything that was prepared the running code, in one step."""
+    registry.switch(prepared.linked, prepared.fetched)
+
+
+class _Preparation:
+    """One run of `prepare`. Functions new to the process may call each other in a circle, so
+    each gets its function object before any of them is linked."""
+
+    def __init__(self, registry: Registry, wanted: Sequence[Wanted], lookup: Lookup) -> None:
+        self._registry = registry
+        self._todo = {w.change.function: w for w in wanted}
+        self._lookup = lookup
+        self._linked: dict[str, Linked] = {}
+        self._refusals: dict[str, Refusal] = {}
+        self._fetched: dict[str, FunctionType] = {}
+
+    def run(self) -> Prepared:
+        done = set[str]()
+        while len(done) < len(self._todo):
+            for name in [n for n in self._todo if n not in done]:
+                done.add(name)
+                self._prepare(self._todo[name])
+        fetched = {n: f for n, f in self._fetched.items() if n in self._linked}
+        return Prepared(
+            linked=self._linked, refusals=tuple(self._refusals.values()), fetched=fetched
+        )
+
+    def _prepare(self, wanted: Wanted) -> None:
+        name = wanted.change.function
+        try:
+            linked = self._link(wanted)
+        except Refused as refused:
+            self._refuse(wanted, refused.reason, str(refused))
+        except Exception as error:  # a bug of ours must not end the agent: it is reported
+            self._refuse(wanted, "internal", f"{type(error).__name__}: {error}")
+        else:
+            if linked is not None:
+                self._linked[name] = linked
+
+    def _refuse(self, wanted: Wanted, reason: str, message: str) -> None:
+        change = wanted.change
+        self._refusals[change.function] = Refusal(
+            function=change.function, version=change.version or 0, reason=reason, message=message
+        )
+
+    def _link(self, wanted: Wanted) -> Linked | None:
+        change = wanted.change
+        slot = self._registry.get(change.function)
+        if not change.version:
+            return slot.shipped if slot and not slot.fetched else None
+        loaded = slot.loaded.get(change.version) if slot else None
+        if loaded is not None and loaded.bundle == change.bundle:
+            return loaded
+        bundle = self._open(wanted)
+        home = self._home(bundle, slot)
+        deployed = slot.shipped.target if slot and not slot.fetched else None
+        if slot is None:
+            self._shell(bundle, home)
+        return link(bundle, change, home, deployed if isinstance(deployed, FunctionType) else None)
+
+    def _open(self, wanted: Wanted) -> Bundle:
+        change = wanted.change
+        if wanted.data is None:
+            raise Refused(
+                "bundle-missing",
+                f"The bundle of `{change.function}` version {change.version} is not in the store, "
+                "or is damaged.",
+                function=change.function,
+                version=change.version,
+                hint="Push the function again.",
+            )
+        bundle = decode(wanted.data)
+        if bundle.function != change.function:
+            raise Refused(
+                "wrong-function",
+                f"Release names `{change.function}`, its bundle holds `{bundle.function}`.",
+                function=change.function,
+                version=change.version,
+            )
+        return bundle
+
+    def _home(self, bundle: Bundle, slot: Slot | None) -> Home:
+        if slot is not None and not slot.fetched:
+            return home_of(self._registry, slot.function, self._resolve)
+        return home_for_fetched(self._registry, _place(bundle), self._resolve)
+
+    def _resolve(self, name: str) -> FunctionType | None:
+        """Return the function of a name, fetching it along if the namespace has it."""
+        slot = self._registry.get(name)
+        if slot is not None:
+            return slot.function
+        if name not in self._todo:
+            wanted = self._lookup(name)
+            if wanted is None or not wanted.change.version:
+                return None
+            self._todo[name] = wanted
+        if name not in self._fetched:
+            bundle = self._open(self._todo[name])
+            home = home_for_fetched(self._registry, _place(bundle), self._resolve)
+            self._shell(bundle, home)
+        return self._fetched[name]
+
+    def _shell(self, bundle: Bundle, home: Home) -> None:
+        """Make the function object of a fetched function; the switch gives it its code."""
+        if bundle.function not in self._fetched:
+            self._fetched[bundle.function] = shell(bundle, home)
+
+
+def _place(bundle: Bundle) -> str:
+    """Return `module:qualname` of the code, whatever name the function was given."""
+    return f"{bundle.module}:{bundle.qualname}" if bundle.module else bundle.qualname
+
+

@@ -1,0 +1,37 @@
+"""The command line: `scatter`, or `python -m scatter`.
+
+Data goes to stdout, messages to stderr. Not here: what the commands do (`scatter.releases`,
+`scatter.watch`, `scatter.client`); each is imported when its command runs, so that
+`scatter --version` loads no Redis client.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 store unreachable, 4 partial, 5 conflict.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    import click
+
+    from scatter.cli.app import cli
+    from scatter.cli.output import complain
+    from scatter.errors import ScatterError
+
+    try:
+        code = cli.main(list(arguments) if arguments is not None else None, standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ScatterError as error:
+        complain(error)
+        code = error.exit_code
+    except BrokenPipeError:  # `scatter log | head`
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,238 @@
+"""Commands that only look: list, log, show, diff, status, config."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scatter.cli.app import client_of, settings_of
+from scatter.cli.output import ago, data, data_json, diff_lines, number_of, say, short, table
+
+if TYPE_CHECKING:
+    from scatter.bundle import Bundle
+    from scatter.model import FunctionState, ProcessReport, Release, Version
+    from scatter.releases import Releases
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+
+
+@click.command()
+@as_json
+@click.pass_context
+def list_(ctx: click.Context, as_json: bool) -> None:
+    """List the functions of the namespace and their live versions."""
+    functions = client_of(ctx).releases.functions()
+    if as_json:
+        data_json("functions", [_function_fields(state) for state in functions.values()])
+    elif not functions:
+        say("No functions yet. Push some: `scatter watch PATH` or `scatter push PATH`.")
+    else:
+        rows = [
+            (s.function, number_of(s.version), str(s.last), s.author, ago(s.time))
+            for s in functions.values()
+        ]
+        table(("FUNCTION", "LIVE", "VERSIONS", "BY", "WHEN"), rows)
+
+
+def _function_fields(state: FunctionState) -> dict[str, Any]:
+    return {
+        "function": state.function,
+        "version": state.version,
+        "last": state.last,
+        "previous": state.previous,
+        "sequence": state.sequence,
+        "author": state.author,
+        "time": state.time,
+    }
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("-l", "--limit", default=20, show_default=True, help="How many at most.")
+@as_json
+@click.pass_context
+def log_(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> None:
+    """Show the releases of the namespace, or the versions of function NAME, newest first."""
+    releases = client_of(ctx).releases
+    if name:
+        _log_versions(releases.history(name, limit), as_json)
+        return
+    releases.journal.catch_up()
+    found = releases.journal.releases(limit=limit)
+    if as_json:
+        data_json("releases", [asdict(release) for release in found])
+    elif not found:
+        say("The log is empty: nothing was released yet.")
+    else:
+        table(("RELEASE", "ACTION", "WHAT", "BY", "WHEN", "WHY"), map(_release_row, found))
+
+
+def _release_row(release: Release) -> tuple[str, ...]:
+    what = ", ".join(f"{c.function} {number_of(c.version)}" for c in release.changes)
+    when, why = ago(release.time), short(release.message, 30)
+    return str(release.sequence), release.action, short(what, 60), release.author, when, why
+
+
+def _log_versions(versions: list[Version], as_json: bool) -> None:
+    if as_json:
+        data_json("versions", [asdict(version) for version in versions])
+        return
+    rows = [
+        (
+            f"{'*' if v.live else ' '} v{v.number}",
+            v.author,
+            ago(v.time),
+            f"{v.size} B",
+            v.bundle[:8],
+            short(v.message, 40),
+        )
+        for v in versions
+    ]
+    table(("  VERSION", "BY", "WHEN", "SIZE", "BUNDLE", "WHY"), rows)
+
+
+@click.command()
+@click.argument("name")
+@click.option("-v", "--version", "number", type=int, help="Which version; default: the live one.")
+@as_json
+@click.pass_context
+def show_(ctx: click.Context, name: str, number: int | None, as_json: bool) -> None:
+    """Show the source of function NAME, and what travels with it."""
+    releases = client_of(ctx).releases
+    version = releases.version(name, number)
+    bundle = releases.fetch(version)
+    if as_json:
+        data_json("version", asdict(version) | {"source": text_of(bundle)})
+        return
+    say(
+        f"{version.function} v{version.number}{' (live)' if version.live else ''}, "
+        f"{version.size} B, by {version.author} {ago(version.time)}"
+        + (f": {version.message}" if version.message else "")
+    )
+    data(text_of(bundle))
+
+
+def text_of(bundle: Bundle) -> str:
+    """Return a bundle as one text: what travels with the function, then the function."""
+    parts = [item.source for item in bundle.items if item.source and item.kind != "tracked"]
+    tracked = [item.source for item in bundle.items if item.kind == "tracked"]
+    live = [item.name for item in bundle.items if item.kind == "state"]
+    if bundle.python:
+        captured = [item.name for item in (*bundle.items, *bundle.cells) if item.pickle]
+        parts.append(f"# captured for {bundle.python}: {', '.join(captured) or 'the function'}")
+    if live:
+        parts.append(f"# used live: {', '.join(live)}")
+    if tracked:
+        parts.append(f"# calls tracked: {', '.join(tracked)}")
+    return "\n\n".join([*parts, bundle.source])
+
+
+@click.command()
+@click.argument("name")
+@click.argument("old", type=int, required=False)
+@click.argument("new", type=int, required=False)
+@as_json
+@click.pass_context
+def diff_(
+    ctx: click.Context, name: str, old: int | None, new: int | None, as_json: bool
+) -> None:
+    """Compare two versions of function NAME; by default the live one with the one before.
+
+    \b
+    scatter diff score               what the live version changed
+    scatter diff score 3             version 3 against the live one
+    scatter diff score 3 5           version 3 against version 5
+    """
+    releases = client_of(ctx).releases
+    later = releases.version(name, new)
+    earlier = _earlier(releases, later, old)
+    texts = [text_of(releases.fetch(v)) if v else "" for v in (earlier, later)]
+    names = [f"{later.function} v{v.number}" if v else "/dev/null" for v in (earlier, later)]
+    if as_json:
+        body = {"function": later.function, "old": earlier and earlier.number, "new": later.number}
+        data_json("diff", body | {"lines": _plain_diff(texts, names)})
+        return
+    lines = list(diff_lines(texts[0], texts[1], names[0], names[1]))
+    data("\n".join(lines)) if lines else say("No difference.")
+
+
+def _plain_diff(texts: list[str], names: list[str]) -> list[str]:
+    return [click.unstyle(line) for line in diff_lines(texts[0], texts[1], names[0], names[1])]
+
+
+def _earlier(releases: Releases, later: Version, old: int | None) -> Version | None:
+    """Return the version to compare with; None when there is nothing before the first."""
+    if old is not None:
+        return releases.version(later.function, old)
+    before = releases.journal.versions(later.function, below=later.number, limit=1)
+    return before[0] if before else None
+
+
+@click.command()
+@as_json
+@click.pass_context
+def status_(ctx: click.Context, as_json: bool) -> None:
+    """Show which process runs what, who is behind, and what was refused."""
+    from scatter.reports import read_reports
+
+    releases = client_of(ctx).releases
+    functions = releases.functions()
+    tip = releases.journal.ledger.sequence
+    reports = read_reports(releases.journal.store)
+    if as_json:
+        body = {
+            "sequence": tip,
+            "functions": [_function_fields(s) for s in functions.values()],
+            "processes": [asdict(r) for r in reports],
+        }
+        data_json("status", body)
+        return
+    if not functions and not reports:
+        say("No functions and no processes yet. Start with `scatter demo`.")
+        return
+    _show_functions(functions, reports)
+    _show_processes(reports, tip)
+
+
+def _show_functions(functions: dict[str, FunctionState], reports: list[ProcessReport]) -> None:
+    rows = []
+    for name, state in functions.items():
+        running = [r.functions[name] for r in reports if name in r.functions]
+        on_live = sum(version == state.version for version in running)
+        others = sorted({v for v in running if v != state.version})
+        rest = f" ({', '.join(number_of(v) for v in others)})" if others else ""
+        rows.append((name, number_of(state.version), f"{on_live}/{len(running)}{rest}", state.author,
+                     ago(state.time)))
+    table(("FUNCTION", "LIVE", "RUNNING IT", "BY", "WHEN"), rows)
+
+
+def _show_processes(reports: list[ProcessReport], tip: int) -> None:
+    data("")
+    if not reports:
+        say("No process has reported. Does your application call scatter_agent.start()?")
+        return
+    rows = []
+    for report in reports:
+        behind = tip - report.sequence
+        where = "current" if behind <= 0 else f"{behind} behind"
+        trouble = [f"{r.function} v{r.version} refused: {r.reason}" for r in report.refused]
+        trouble += [f"{name} held" for name in report.held]
+        rows.append((f"{report.host}:{report.pid}", report.application, report.python,
+                     report.state, where, "; ".join(trouble)))
+    table(("PROCESS", "APPLICATION", "PYTHON", "STATE", f"AT {tip}", "NOTES"), rows)
+
+
+@click.command()
+@as_json
+@click.pass_context
+def config_(ctx: click.Context, as_json: bool) -> None:
+    """Show each setting, its value and where it came from."""
+    rows = list(settings_of(ctx).shown())
+    if as_json:
+        body = [{"name": n, "value": v, "origin": o} for n, v, o in rows]
+        data_json("settings", body)
+    else:
+        table(("SETTING", "VALUE", "FROM"), [(n, v or "(found out when needed)", o)
+                                             for n, v, o in rows])

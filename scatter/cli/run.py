@@ -1,0 +1,82 @@
+"""Commands that run until they are stopped: watch, server, demo; and shell completion."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import click
+
+from scatter.cli.app import settings_of
+from scatter.cli.output import data, say
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--diff", "show_diff", is_flag=True, help="Show what each push changed.")
+@click.pass_context
+def watch_(ctx: click.Context, paths: tuple[Path, ...], show_diff: bool) -> None:
+    """Push functions as they are saved, all that one save changed in one release.
+
+    Files are read, never imported or run. Stop with Ctrl-C.
+
+    \b
+    scatter watch src/
+    scatter -n shop watch . --diff
+    """
+    from scatter.watch import watch
+    from scatter.watch.text import lines_of
+
+    settings = settings_of(ctx)
+    chosen = paths or tuple(Path(p) for p in settings.paths)
+    stop = threading.Event()
+
+    def show(event: object) -> None:
+        for line in lines_of(event, show_diff=show_diff):
+            data(line)
+
+    try:
+        watch(chosen, settings=settings, on_event=show, stop_event=stop)
+    except KeyboardInterrupt:
+        stop.set()
+        say("Stopped.")
+
+
+@click.command()
+@click.option("--data", "data_dir", type=click.Path(path_type=Path), help="Where data is kept.")
+def server_(data_dir: Path | None) -> None:
+    """Run this user's embedded server in the foreground: the one that local:// uses.
+
+    It listens on a private unix socket, keeps its data in the user's data directory, and ends
+    with Ctrl-C.
+    """
+    from scatter.server import serve_forever
+
+    serve_forever(on_ready=lambda url: say(f"Serving local:// at {url}. Stop with Ctrl-C."),
+                  data_dir=data_dir)
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Stay, so that you can edit the file yourself.")
+def demo_(keep: bool) -> None:
+    """Show the whole thing in 20 seconds: two workers, traffic, edits, a refusal, a rollback."""
+    from scatter.demo import run
+
+    run(keep=keep)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_(shell: str) -> None:
+    """Print the script that makes SHELL complete scatter's commands.
+
+    \b
+    eval "$(scatter completion bash)"
+    """
+    from click.shell_completion import get_completion_class
+
+    from scatter.cli.app import cli
+
+    found = get_completion_class(shell)
+    assert found is not None
+    data(found(cli, {}, "scatter", "_SCATTER_COMPLETE").source())

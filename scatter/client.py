@@ -1,0 +1,385 @@
+"""The verbs on live functions: push what runs here, pull what others pushed, step back and forth.
+
+Not here: the log's own verbs (`scatter.releases`), following the log (`scatter_agent`).
+
+Invariants
+1. Nothing is connected before a verb needs it; `init` only remembers.
+2. A verb either does what it says or raises; what runs stays what it was.
+3. What this process was moved to by hand (`downgrade`, `upgrade`, `pull(version)`) is held there
+   until `pull()`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from types import FunctionType
+from typing import Any
+
+from scatter import apply, verbs
+from scatter.apply import Prepared, Wanted
+from scatter.bases import base_of
+from scatter.bundle.build import Built, build
+from scatter.config import Settings, resolve
+from scatter.errors import NotFound, Refused, UsageError
+from scatter.log import Journal
+from scatter.model import SHIPPED, Change, FunctionState, Version
+from scatter.names import resolve as resolve_name
+from scatter.registry import REGISTRY, Registry
+from scatter.releases import Candidate, Releases
+from scatter.slot import Linked, Slot
+from scatter.store import open_store
+from scatter.verbs import tracked_name
+
+
+class Client:
+    """One namespace, seen from one process. Any thread may call any method."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        registry: Registry = REGISTRY,
+    ) -> None:
+        """Remember the settings; connect when first needed.
+
+        Args:
+            settings: Where and in whose name.
+            registry: The functions of this process.
+        """
+        self.settings = settings
+        self.registry = registry
+        self._lock = threading.Lock()
+        self._releases: Releases | None = None
+
+    def __repr__(self) -> str:
+        return f"<scatter client of {self.settings!r}>"
+
+    @property
+    def releases(self) -> Releases:
+        """The verbs on the log, connected to the store when they are used."""
+        with self._lock:
+            if self._releases is None:
+                store = open_store(self.settings.redis_url, self.settings.namespace)
+                author = self.settings.author or default_author()
+                self._releases = Releases(Journal(store), author=author)
+            return self._releases
+
+    @property
+    def journal(self) -> Journal:
+        """The namespace's log."""
+        return self.releases.journal
+
+    def close(self) -> None:
+        """Let go of the connection. The next verb connects again."""
+        with self._lock:
+            if self._releases is not None:
+                self._releases.journal.store.close()
+
+    # push --------------------------------------------------------------------------------
+
+    def push(
+        self,
+        names: Iterable[str],
+        *,
+        message: str = "",
+        force: bool = False,
+        secrets: bool = False,
+    ) -> dict[str, int]:
+        """Publish the code that this process runs for these functions, in one release.
+
+        Tracked functions that they call and that the namespace does not have come along.
+
+        Args:
+            names: Full names of functions of this process.
+            message: Why.
+            force: Go over a `Conflict`.
+            secrets: Ship captured values that look like credentials.
+
+        Returns:
+            Function → its live version, for the names given.
+
+        Raises:
+            Conflict, Refused, StoreUnavailable: Nothing was pushed.
+        """
+        asked = list(names)
+        self.journal.catch_up()
+        candidates = self._candidates(asked, secrets)
+        pushed = self.releases.push(list(candidates.values()), message=message, force=force)
+        for name, version in pushed.versions.items():
+            self._note_pushed(name, version)
+        return {name: pushed.versions[name] for name in asked}
+
+    def _candidates(self, names: Sequence[str], secrets: bool) -> dict[str, Candidate]:
+        known = self.journal.ledger.functions
+        candidates: dict[str, Candidate] = {}
+        todo = list(names)
+        while todo:
+            name = todo.pop()
+            slot = self._slot(name)
+            candidate = candidates[name] = self._candidate(slot, secrets)
+            for item in candidate.bundle.items:
+                state = known.get(item.source) if item.kind == "tracked" else None
+                is_new = item.kind == "tracked" and not (state and state.version)
+                if is_new and item.source not in candidates and self.registry.get(item.source):
+                    todo.append(item.source)
+        return candidates
+
+    def _candidate(self, slot: Slot, secrets: bool) -> Candidate:
+        """Return the code that a slot runs, ready to be pushed."""
+        if slot.running.version != SHIPPED:
+            version = self._running_version(slot)
+            bundle = self.releases.fetch(version)
+            return Candidate(
+                bundle=bundle, seen=slot.seen, lines=version.lines, file=version.file
+            )
+        built = self._build(slot, secrets)
+        return Candidate(
+            bundle=built.bundle, seen=slot.seen, lines=built.lines, file=built.file
+        )
+
+    def _running_version(self, slot: Slot) -> Version:
+        version = self.journal.version(slot.name, slot.version)
+        if version is None:
+            raise NotFound(
+                f"`{slot.name}` runs version {slot.version} here, which the namespace does not "
+                "have any more. Pull, or define the function anew, then push.",
+                name=slot.name,
+            )
+        return version
+
+    def _build(self, slot: Slot, secrets: bool) -> Built:
+        """Return the bundle of the deployed code of a slot: from its file, else captured."""
+        function = slot.shipped.target
+        assert isinstance(function, FunctionType)
+        base = base_of(slot.function)
+        source = base.source() if base else None
+        if base is not None and source is not None and base.is_source_of(function.__code__):
+            return build(source, function.__qualname__, name=slot.name)
+        from scatter.bundle.capture import capture
+
+        return capture(function, slot.name, tracked_name=tracked_name, secrets=secrets)
+
+    def _note_pushed(self, name: str, version: int) -> None:
+        """Remember that what runs here is the version that was pushed."""
+        slot = self.registry.get(name)
+        if slot is None:
+            return
+        running = slot.running
+        if running.version == version:
+            self.registry.saw(name, version)
+            return
+        state = self.journal.ledger.functions[name]
+        linked = Linked(
+            function=name,
+            version=version,
+            bundle=state.live.bundle,
+            target=running.target,
+            source=running.source,
+            file=running.file,
+            private=running.private,
+        )
+        self.registry.saw(name, version, linked)
+
+    # pull and step -----------------------------------------------------------------------
+
+    def pull(self, name: str, version: int | None = None) -> int:
+        """Run the live version here, or a given one, which is then held.
+
+        Returns:
+            The version that runs; 0 for the deployed code.
+
+        Raises:
+            NotFound: The namespace has no such function or version.
+            Refused: The version cannot run here; what ran goes on.
+        """
+        state = self.state(name)
+        if version is None:
+            change = state.live
+        else:
+            change = self._change_to(self.releases.version(state.function, version))
+        self._run([change])
+        self.registry.hold(state.function, version is not None)
+        if version is None:
+            self.registry.saw(state.function, state.version)
+        return change.version or SHIPPED
+
+    def step(self, name: str, direction: int) -> int:
+        """Run the version after (+1) or before (-1) the one that runs here, and hold it.
+
+        At the ends of the history nothing changes.
+
+        Returns:
+            The version that runs.
+        """
+        state, slot = self.state(name), self._slot(name)
+        here = slot.version or state.version or 0
+        if direction > 0:
+            found = self.journal.versions(state.function, above=here, limit=1)
+        else:
+            found = self.journal.versions(state.function, below=here, limit=1)
+        if found:
+            self._run([self._change_to(found[0])])
+        self.registry.hold(state.function, True)
+        return slot.version
+
+    def get(self, asked: str, version: int | None = None) -> FunctionType:
+        """Return a function of the namespace, loading it if this process does not have it.
+
+        Args:
+            asked: Full or short name.
+            version: None: the function that follows its live version by `pull` or an agent.
+                A number: a function of its own that stays at that version.
+
+        Raises:
+            NotFound: No such function or version. It is a `KeyError`.
+            Refused: It cannot run here.
+        """
+        state = self.state(asked)
+        if version is not None:
+            return self._pinned(self.releases.version(state.function, version))
+        slot = self.registry.get(state.function)
+        if slot is None or not slot.held:
+            self._run([state.live])
+            self.registry.saw(state.function, state.version)
+        return self._slot(state.function).function
+
+    def _pinned(self, version: Version) -> FunctionType:
+        """Return a function outside the registry that runs one version for good."""
+        apart = Registry()
+        prepared = self._prepare([self._change_to(version)], apart)
+        apply.switch(apart, prepared)
+        slot = apart.get(version.function)
+        assert slot is not None
+        return slot.function
+
+    def _change_to(self, version: Version) -> Change:
+        return Change(
+            function=version.function,
+            version=version.number,
+            bundle=version.bundle,
+            size=version.size,
+            lines=version.lines,
+            file=version.file,
+        )
+
+    def _run(self, changes: Sequence[Change]) -> None:
+        """Prepare versions and switch to them, or raise what refused them."""
+        prepared = self._prepare(changes, self.registry)
+        apply.switch(self.registry, prepared)
+        for name, function in prepared.fetched.items():
+            verbs.attach(function, name)
+
+    def _prepare(self, changes: Sequence[Change], registry: Registry) -> Prepared:
+        found = self.journal.bundles(self._not_loaded(changes, registry))
+        wanted = [Wanted(change=c, data=found.get(c.bundle)) for c in changes]
+        prepared = apply.prepare(registry, wanted, self._lookup)
+        if prepared.refusals:
+            refusal = prepared.refusals[0]
+            raise Refused(
+                refusal.reason,
+                refusal.message,
+                function=refusal.function,
+                version=refusal.version,
+            )
+        return prepared
+
+    @staticmethod
+    def _not_loaded(changes: Sequence[Change], registry: Registry) -> list[Change]:
+        slots = {c.function: registry.get(c.function) for c in changes}
+        return [
+            c
+            for c in changes
+            if not (slot := slots[c.function]) or (c.version or 0) not in slot.loaded
+        ]
+
+    def _lookup(self, name: str) -> Wanted | None:
+        state = self.journal.ledger.functions.get(name)
+        if state is None or not state.version:
+            return None
+        return Wanted(
+            change=state.live, data=self.journal.bundles([state.live]).get(state.live.bundle)
+        )
+
+    # about the rest ------------------------------------------------------------------------
+
+    def state(self, asked: str) -> FunctionState:
+        """Return what the log says of a function, after catching up.
+
+        Raises:
+            NotFound: The namespace has no such function.
+        """
+        return self.releases.find(asked)
+
+    def delete(self, name: str, older_than: int | None = None) -> tuple[int, ...]:
+        """Remove a function, or its older versions, from the namespace; see `Releases.delete`."""
+        numbers = self.releases.delete(name, older_than=older_than)
+        slot = self.registry.get(name)
+        if older_than is None and slot is not None:
+            self.registry.hold(name, False)
+            self.registry.saw(name, None)
+            if not slot.fetched:
+                self.registry.switch({name: slot.shipped})
+        return numbers
+
+    def _slot(self, name: str) -> Slot:
+        slot = self.registry.get(name)
+        if slot is None:
+            full = resolve_name(name, self.registry.slots())
+            slot = self.registry.get(full)
+        assert slot is not None
+        return slot
+
+
+def default_author() -> str:
+    """Return who releases: the address that git knows, else user and host."""
+    try:
+        found = subprocess.run(
+            ["git", "config", "user.email"], capture_output=True, text=True, timeout=2, check=False
+        ).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        found = ""
+    return found or f"{_user()}@{socket.gethostname()}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())
+
+
+_current: Client | None = None
+_current_lock = threading.Lock()
+
+
+def init(**arguments: Any) -> Client:
+    """Set the settings of this process; see `scatter.init`."""
+    global _current
+    if arguments.get("prefix") and arguments.get("namespace"):
+        raise UsageError("`prefix` is another name of `namespace`; give one of them.")
+    client = Client(resolve(**arguments))
+    with _current_lock:
+        if _current is not None:
+            _current.close()
+        _current = client
+    return client
+
+
+def current() -> Client:
+    """Return this process's client, made with the default settings if nobody called `init`."""
+    global _current
+    with _current_lock:
+        if _current is None:
+            _current = Client(resolve())
+        return _current
+
+
+def current_settings() -> Settings:
+    """Return the settings given to `init`, or the default ones."""
+    return current().settings
+

@@ -1,0 +1,154 @@
+"""Settings, resolved in one place: argument, then environment, then `[tool.scatter]`, then default.
+
+Not here: connecting to anything. Nothing is read at import; `resolve` reads the environment and
+the nearest `pyproject.toml` when it is called.
+
+Invariant: each value knows where it came from, and no `repr` shows a password.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from scatter.errors import UsageError
+
+DEFAULT_URL = "redis://localhost:6379"
+DEFAULT_NAMESPACE = "default"
+
+_ENVIRONMENT = {
+    "redis_url": ("SCATTER_REDIS_URL", "REDIS_URL"),
+    "namespace": ("SCATTER_NAMESPACE",),
+    "author": ("SCATTER_AUTHOR",),
+    "paths": ("SCATTER_PATHS",),
+}
+_DEFAULTS: dict[str, Any] = {
+    "redis_url": DEFAULT_URL,
+    "namespace": DEFAULT_NAMESPACE,
+    "author": "",
+    "paths": (".",),
+}
+_ALIASES = {"prefix": "namespace", "url": "redis_url"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where functions are kept, and in whose name.
+
+    Attributes:
+        redis_url: Address of the store (`redis://`, `rediss://`, `unix://`, `local://`,
+            `memory://`).
+        namespace: Which application's functions.
+        author: Who releases; empty: found out when needed.
+        paths: Files and directories that `watch` and `push` read by default.
+        origins: Setting → where its value came from.
+    """
+
+    redis_url: str = DEFAULT_URL
+    namespace: str = DEFAULT_NAMESPACE
+    author: str = ""
+    paths: tuple[str, ...] = (".",)
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Settings({redact(self.redis_url)!r}, namespace={self.namespace!r})"
+
+    def shown(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (setting, value for people, origin); passwords are hidden."""
+        for name in _DEFAULTS:
+            value = getattr(self, name)
+            text = redact(value) if name == "redis_url" else value
+            text = ", ".join(text) if isinstance(text, tuple) else text
+            yield name, text, self.origins.get(name, "default")
+
+
+def resolve(*, start: Path | None = None, **arguments: object) -> Settings:
+    """Return the settings in force.
+
+    Args:
+        start: Directory from which `pyproject.toml` is looked for upward; default: the current.
+        **arguments: Settings given by the caller; None counts as not given. `prefix` is an
+            alias of `namespace`.
+
+    Raises:
+        UsageError: A value has the wrong type or form; the message says where it came from.
+    """
+    given = {_ALIASES.get(k, k): v for k, v in arguments.items() if v is not None}
+    file = _project_file(start or Path.cwd())
+    table = _read_table(file) if file else {}
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name, default in _DEFAULTS.items():
+        variable = next((v for v in _ENVIRONMENT[name] if os.environ.get(v)), "")
+        if name in given:
+            values[name], origins[name] = given[name], "argument"
+        elif variable:
+            values[name], origins[name] = os.environ[variable], f"environment {variable}"
+        elif name in table:
+            values[name], origins[name] = table[name], str(file)
+        else:
+            values[name], origins[name] = default, "default"
+        values[name] = _checked(name, values[name], origins[name])
+    return Settings(**values, origins=origins)
+
+
+def redact(url: str) -> str:
+    """Return a URL with its password, and any secret in its query, replaced by `***`."""
+    url = re.sub(r"(://[^/@:]*):[^@/]*(?=@)", r"\1:***", url)
+    return re.sub(r"([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&]*", r"\1***", url, flags=re.I)
+
+
+def _project_file(folder: Path) -> Path | None:
+    """Return the nearest `pyproject.toml` upward that has a `[tool.scatter]` table."""
+    for parent in (folder.absolute(), *folder.absolute().parents):
+        file = parent / "pyproject.toml"
+        if file.is_file() and "tool" in _load(file) and "scatter" in _load(file)["tool"]:
+            return file
+    return None
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}. Correct it.") from error
+
+
+def _read_table(file: Path) -> dict[str, Any]:
+    table = {_ALIASES.get(k, k): v for k, v in _load(file)["tool"]["scatter"].items()}
+    unknown = sorted(table.keys() - _DEFAULTS.keys())
+    if unknown:
+        raise UsageError(
+            f"{file}: [tool.scatter] has the unknown setting {unknown[0]!r}. "
+            f"Known are: {', '.join(_DEFAULTS)}."
+        )
+    return table
+
+
+def _checked(name: str, value: object, origin: str) -> object:
+    """Return a setting's value in its type."""
+    if name == "paths":
+        if isinstance(value, str):
+            value = value.split(os.pathsep)
+        if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+            return tuple(value)
+    elif isinstance(value, str) and (name != "namespace" or _is_namespace(value)):
+        return value
+    expected = {
+        "paths": "a list of paths",
+        "namespace": "1 to 100 letters, digits, dots, dashes or underscores",
+    }.get(name, "text")
+    raise UsageError(f"{name} ({origin}): expected {expected}, found {value!r}.")
+
+
+def _is_namespace(value: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,100}", value) is not None
+
+
+SETTINGS = tuple(f.name for f in fields(Settings) if f.name != "origins")
+"""Names of all settings, in the order in which they are shown."""

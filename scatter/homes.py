@@ -1,0 +1,71 @@
+"""Finds the home of a function's versions: its live module, or one made for fetched functions."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any
+
+from scatter.analysis import ModuleSource
+from scatter.bases import base_of, deployed_code, module_name
+from scatter.linker import Home
+from scatter.names import function_name, split
+from scatter.registry import Registry
+
+Resolve = Callable[[str], FunctionType | None]
+
+_made: dict[str, ModuleType] = {}
+_lock = threading.Lock()
+
+
+def home_of(registry: Registry, function: FunctionType, resolve: Resolve) -> Home:
+    """Return the home of a function that the process was deployed with."""
+    module = module_name(function)
+    base = base_of(function)
+    source = base.source() if base and base.is_source_of(deployed_code(function)) else None
+    return _home(registry, function.__globals__, source, module, resolve, fetched=False)
+
+
+def home_for_fetched(registry: Registry, function: str, resolve: Resolve) -> Home:
+    """Return the home of a function that was fetched: its module if it is imported here.
+
+    A module is never imported for it; where there is none, one is made that nobody else sees.
+    """
+    module = split(function)[0]
+    live = sys.modules.get(module) if module else None
+    if live is None:
+        with _lock:
+            live = _made.setdefault(module, ModuleType(module or "__scatter__"))
+        return _home(registry, vars(live), None, module, resolve, fetched=True)
+    return _home(registry, vars(live), _source_of(live), module, resolve, fetched=False)
+
+
+def _home(
+    registry: Registry,
+    module_globals: dict[str, Any],
+    base: ModuleSource | None,
+    module: str,
+    resolve: Resolve,
+    *,
+    fetched: bool,
+) -> Home:
+    def is_tracked(qualname: str) -> bool:
+        slot = registry.get(function_name(module, qualname))
+        live = module_globals.get(qualname)
+        return slot is not None or hasattr(live, "__scatter__")
+
+    return Home(
+        globals=module_globals, base=base, fetched=fetched, is_tracked=is_tracked, resolve=resolve
+    )
+
+
+def _source_of(module: ModuleType) -> ModuleSource | None:
+    """Return the source of an imported module, judged by one of its functions."""
+    for value in list(vars(module).values()):
+        if isinstance(value, FunctionType) and value.__module__ == module.__name__:
+            base = base_of(value)
+            return base.source() if base and base.is_source_of(deployed_code(value)) else None
+    return None
+

@@ -1,0 +1,137 @@
+"""From items and a decision to code: one factory function whose closure holds what is private.
+
+The factory is never part of a call: it runs once, while linking, and returns the function. Its
+body are the travelling definitions as they stand in their file, and the function itself inside a
+class body: names of a class body are invisible to the functions in it, so the function's own name
+still means the live, tracked one. The class is called `___` for a function (the compiler mangles
+no private name for a class of underscores alone) and `_Model` for a method of `Model` (which
+mangles as `Model` does, and hides no global of that name).
+
+Invariants
+1. Lines and columns are those of the file that was pushed.
+2. Names that are read as globals stay globals of the live module.
+"""
+
+from __future__ import annotations
+
+import __future__
+
+import ast
+from collections.abc import Iterable, Sequence
+from types import CodeType
+
+from scatter.bundle import Bundle, Item
+from scatter.errors import Refused
+
+FACTORY = "__scatter_link__"
+LIVE_CLASS = "__scatter_class__"
+_PREFIX = f"{FACTORY}.<locals>."
+
+
+def assemble(
+    bundle: Bundle, travelling: Sequence[str], given: Sequence[str], lines: dict[str, int], file: str
+) -> CodeType:
+    """Return code that defines the factory.
+
+    Args:
+        bundle: What to bind.
+        travelling: Names of items whose source is private to the version.
+        given: Names that the factory takes as arguments, in order.
+        lines: First line of each item in its file, the function's own under its qualname.
+        file: Name of the source for tracebacks.
+
+    Raises:
+        Refused: `bad-source`, when this Python cannot compile it.
+    """
+    try:
+        body: list[ast.stmt] = []
+        for item in bundle.items:
+            if item.name in travelling and item.source:
+                body += _statements(item.source, lines.get(item.name, 1))
+        body += _target(bundle, lines.get(bundle.qualname, 1))
+        module = _factory(given, body)
+        code = compile(module, file, "exec", _future_flags(bundle), dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise Refused(
+            "bad-source",
+            f"This Python cannot compile `{bundle.function}`: {error}.",
+            function=bundle.function,
+            hint="It may need a newer Python than this process has.",
+        ) from error
+    return _rename(code, _owner(bundle))
+
+
+def _statements(source: str, line: int) -> list[ast.stmt]:
+    """Return the statements of a definition, at the lines and columns they had."""
+    indented = source[:1] in (" ", "\t")
+    tree = ast.parse(f"if 1:\n{source}" if indented else source)
+    ast.increment_lineno(tree, line - 1 - indented)
+    first = tree.body[0]
+    return first.body if indented and isinstance(first, ast.If) else tree.body
+
+
+def _target(bundle: Bundle, line: int) -> list[ast.stmt]:
+    """Return the class around the function, and the statement that returns the function."""
+    (node,) = _statements(bundle.source, line)
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        raise ValueError(f"expected a function, found {type(node).__name__}")
+    node.decorator_list = node.decorator_list[bundle.skip :]
+    owner, _, name = bundle.qualname.rpartition(".")
+    wrapper = _wrapper_name(owner)
+    text = [f"class {wrapper}:"]
+    text += [f"    {n} = {LIVE_CLASS}.{n}" for n in bundle.class_names]
+    text += ["    pass", f"return {wrapper}.__dict__[{name!r}]"]
+    class_node, return_node = ast.parse("\n".join(text)).body
+    for made in (class_node, return_node):
+        _place_at(made, line)
+    assert isinstance(class_node, ast.ClassDef)
+    class_node.body.append(node)
+    return [class_node, return_node]
+
+
+def _place_at(node: ast.AST, line: int) -> None:
+    """Give a made-up node one line of the pushed file."""
+    for inner in ast.walk(node):
+        if hasattr(inner, "lineno"):
+            inner.lineno = inner.end_lineno = line  # type: ignore[attr-defined]
+
+
+def _wrapper_name(owner: str) -> str:
+    return "_" + owner.rpartition(".")[2] if owner else "___"
+
+
+def _owner(bundle: Bundle) -> tuple[str, str]:
+    """Return the wrapper's prefix in qualnames, and what it stands for."""
+    owner = bundle.qualname.rpartition(".")[0]
+    return f"{_PREFIX}{_wrapper_name(owner)}.", f"{owner}." if owner else ""
+
+
+def _factory(given: Iterable[str], body: list[ast.stmt]) -> ast.Module:
+    module = ast.parse(f"def {FACTORY}({', '.join(given)}): pass")
+    factory = module.body[0]
+    assert isinstance(factory, ast.FunctionDef)
+    factory.body = body
+    return ast.fix_missing_locations(module)
+
+
+def _future_flags(bundle: Bundle) -> int:
+    flags = 0
+    for name in bundle.parts[0].future:
+        flags |= getattr(getattr(__future__, name, None), "compiler_flag", 0)
+    return flags
+
+
+def _rename(code: CodeType, owner: tuple[str, str]) -> CodeType:
+    """Return code whose qualnames, at every depth, are those of the pushed file."""
+    wrapper, stands_for = owner
+    qualname = code.co_qualname
+    if qualname.startswith(wrapper):
+        qualname = stands_for + qualname.removeprefix(wrapper)
+    qualname = qualname.removeprefix(_PREFIX)
+    consts = tuple(_rename(c, owner) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_qualname=qualname, co_consts=consts)
+
+
+def items_named(items: Iterable[Item], names: Sequence[str]) -> list[Item]:
+    """Return the items with these names, in their order."""
+    return [item for item in items if item.name in names]

@@ -1,0 +1,10 @@
+"""The log of releases: statements and their bytes, the hash chain, the state it adds up to.
+
+`statement` and `envelope` are the bytes of one release, `ledger` is the pure fold over them, and
+`journal` is the one that reads and appends through a store.
+"""
+
+from scatter.log.journal import Draft, Journal
+from scatter.log.ledger import Ledger
+
+__all__ = ["Draft", "Journal", "Ledger"]

@@ -1,0 +1,277 @@
+"""The journal: reads a namespace's log through a store, and appends to it.
+
+Not here: what to append (`scatter.client`), what a process does about it (`scatter_agent`).
+
+Invariants
+1. The ledger only moves forward, over entries that were checked.
+2. An append is one read and one write; a lost race reads on, asks the caller again and retries.
+3. What hints point at is checked against the log before it is used; lost hints cost time only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from scatter.bundle import MAX_BUNDLE_BYTES
+from scatter.errors import ScatterError, Untrusted
+from scatter.log import envelope, statement
+from scatter.log.ledger import Ledger
+from scatter.model import Action, Change, Release, Version
+from scatter.store.port import Hints, Store
+from scatter.trust import Signer, Unsigned, Verifier
+
+SNAPSHOT_EVERY = 256
+"""Releases between two snapshots, or as many as there are functions, whichever is more."""
+_TRIES = 100
+_PAGE = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A release to be made: everything but its place in the log.
+
+    Attributes:
+        action: What is done.
+        changes: The functions concerned.
+        bundles: Digest → bytes of the bundles that the store may not have yet.
+        forget: Function → numbers of versions that go (all of them if empty).
+        author, message, git, python: As in `Release`.
+    """
+
+    action: Action
+    changes: tuple[Change, ...]
+    bundles: Mapping[str, bytes] = field(default_factory=dict)
+    forget: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    author: str = ""
+    message: str = ""
+    git: str = ""
+    python: str = ""
+
+
+class Journal:
+    """One namespace's log, as this process knows it. Any thread may call any method."""
+
+    def __init__(
+        self, store: Store, *, verifier: Verifier | None = None, signer: Signer | None = None
+    ) -> None:
+        """Begin with an empty ledger; nothing is read yet."""
+        self.store = store
+        self.ledger = Ledger(store.namespace, verifier or Unsigned())
+        self._signer = signer or Unsigned()
+        self._lock = threading.RLock()
+        self._recent: dict[str, bytes] = {}
+
+    def __repr__(self) -> str:
+        return f"<Journal of {self.store.address}, {self.ledger!r}>"
+
+    def catch_up(self) -> list[Release]:
+        """Read everything after the last known release.
+
+        Returns:
+            The releases read one by one. When far behind, the ledger may have begun at a
+            snapshot; releases before it are not returned.
+
+        Raises:
+            Untrusted: An entry failed a check, or the log went backwards. What came before is
+                kept.
+        """
+        with self._lock:
+            if not self.ledger.sequence:
+                self._begin_at_snapshot()
+            releases: list[Release] = []
+            while True:
+                tail = self.store.read(self.ledger.sequence, _PAGE)
+                self._check_tip(tail.tip)
+                self._recent = dict(tail.recent) or self._recent
+                releases += [self.ledger.advance(entry) for entry in tail.entries]
+                if not tail.entries or self.ledger.sequence >= tail.tip:
+                    return releases
+
+    def _check_tip(self, tip: int) -> None:
+        if tip < self.ledger.sequence:
+            raise Untrusted(
+                "log-went-back",
+                f"Expected a log of at least {self.ledger.sequence} releases, found {tip}: "
+                f"{self.store.address} lost data.",
+                hint="Restore it from a backup, or restart this process to follow the new log.",
+            )
+
+    def _begin_at_snapshot(self) -> None:
+        """Skip to the newest snapshot, if the store points at a good one."""
+        tail = self.store.read(0, 0)
+        if tail.tip <= SNAPSHOT_EVERY or not tail.snapshot:
+            return
+        try:
+            (entry,) = self.store.entries([tail.snapshot])
+            if entry is not None:
+                digest = self.ledger.open(entry)[0].snapshot
+                self.ledger.restore(entry, self.store.bundles([digest]).get(digest, b""))
+        except Untrusted:
+            return  # a wrong hint: the whole log is read instead, and checked
+
+    def append(self, make: Callable[[Ledger], Draft | None]) -> Release | None:
+        """Append one release.
+
+        Args:
+            make: Given the ledger at the tip, returns what to release, or None for nothing.
+                Called again after a lost race; raises `Conflict` when it should not go on.
+
+        Returns:
+            The release that is now in the log; None when `make` wanted none.
+
+        Raises:
+            ScatterError: The race was lost 100 times.
+        """
+        with self._lock:
+            for _ in range(_TRIES):
+                self.catch_up()
+                draft = make(self.ledger)
+                if draft is None:
+                    return None
+                release, entry, bundles = self._write(draft)
+                hints = Hints(
+                    versions={c.function: c.version or 0 for c in release.changes if c.created},
+                    forget=draft.forget,
+                    snapshot=bool(release.snapshot),
+                )
+                if self.store.append(release.sequence, entry, bundles, hints):
+                    self.ledger.advance(entry)
+                    return release
+        raise ScatterError(
+            f"Others released {_TRIES} times while this release was being written to "
+            f"{self.store.address}; nothing was written. Try again."
+        )
+
+    def _write(self, draft: Draft) -> tuple[Release, bytes, dict[str, bytes]]:
+        """Return the release of a draft at the tip, its entry, and all bundles to be written."""
+        bundles = dict(draft.bundles)
+        snapshot = ""
+        due = max(SNAPSHOT_EVERY, len(self.ledger.functions))
+        if self.ledger.sequence + 1 - self.ledger.snapshot_sequence >= due:
+            data = self.ledger.snapshot()
+            snapshot = statement.hash_of(data)
+            bundles[snapshot] = data
+        release = Release(
+            namespace=self.ledger.namespace,
+            sequence=self.ledger.sequence + 1,
+            previous=self.ledger.head,
+            time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            author=draft.author,
+            action=draft.action,
+            changes=tuple(sorted(draft.changes, key=lambda change: change.function)),
+            message=draft.message,
+            git=draft.git,
+            python=draft.python,
+            snapshot=snapshot,
+        )
+        text = statement.write(release)
+        signatures = self._signer.sign(text, namespace=self.ledger.namespace)
+        return release, envelope.seal(text, signatures), bundles
+
+    def bundles(self, changes: Iterable[Change]) -> dict[str, bytes]:
+        """Return digest → bytes of the bundles that these changes name, each checked.
+
+        A bundle that is missing or wrong is left out: the caller says so for the version
+        concerned, and the others go on.
+        """
+        with self._lock:
+            wanted = {c.bundle: c.size for c in changes if c.bundle}
+            found = {d: self._recent[d] for d in wanted if d in self._recent}
+            rest = wanted.keys() - found.keys()
+            if rest:
+                found |= self.store.bundles(sorted(rest))
+        return {d: data for d, data in found.items() if _is_bundle(d, wanted[d], data)}
+
+    def version(self, function: str, number: int) -> Version | None:
+        """Return one version of a function; None when the log has no such version."""
+        found = self.versions(function, below=number + 1, limit=1)
+        return found[0] if found and found[0].number == number else None
+
+    def versions(
+        self,
+        function: str,
+        *,
+        below: int | None = None,
+        above: int | None = None,
+        limit: int = 100,
+    ) -> list[Version]:
+        """Return versions of a function: newest first, or oldest first with `above`.
+
+        Deleted versions are left out. The ledger should be caught up.
+        """
+        state = self.ledger.functions.get(function)
+        if state is None or state.version is None:
+            return []
+        hints = self.store.versions(function, below=below, above=above, limit=limit)
+        if not hints and not self.store.versions(function, limit=1):
+            hints = self._scan(function, below, above)[:limit]
+        entries = self.store.entries([sequence for _, sequence in hints])
+        found: dict[int, Version] = {}
+        for (number, _), entry in zip(hints, entries, strict=True):
+            version = self._version_in(entry, function) if entry else None
+            if version and version.number == number:
+                found[number] = version
+        return list(found.values())
+
+    def _scan(
+        self, function: str, below: int | None, above: int | None
+    ) -> list[tuple[int, int]]:
+        """Return what the hints of a function should say, from the whole log: they were lost."""
+        found: list[tuple[int, int]] = []
+        for first in range(1, self.ledger.sequence + 1, _PAGE):
+            last = min(first + _PAGE, self.ledger.sequence + 1)
+            for entry in self.store.entries(range(first, last)):
+                version = self._version_in(entry, function) if entry else None
+                if version:
+                    found.append((version.number, version.sequence))
+        if above is not None:
+            return [row for row in found if row[0] > above]
+        return [row for row in reversed(found) if below is None or row[0] < below]
+
+    def _version_in(self, entry: bytes, function: str) -> Version | None:
+        """Return the version of `function` that an entry created, if it did."""
+        try:
+            release, _ = self.ledger.open(entry)
+        except Untrusted:
+            return None
+        live = self.ledger.functions[function].version
+        for change in release.changes:
+            if change.function == function and change.created and change.version:
+                return Version(
+                    function=function,
+                    number=change.version,
+                    bundle=change.bundle,
+                    size=change.size,
+                    author=release.author,
+                    time=release.time,
+                    message=release.message,
+                    git=release.git,
+                    python=release.python,
+                    base=change.base,
+                    sequence=release.sequence,
+                    live=change.version == live,
+                    lines=change.lines,
+                    file=change.file,
+                )
+        return None
+
+    def releases(self, *, before: int | None = None, limit: int = 20) -> list[Release]:
+        """Return releases of the log, newest first, below sequence `before` if given."""
+        return list(self._releases(before, limit))
+
+    def _releases(self, before: int | None, limit: int) -> Iterator[Release]:
+        top = min(before or self.ledger.sequence + 1, self.ledger.sequence + 1)
+        wanted = list(range(top - 1, max(0, top - 1 - limit), -1))
+        for entry in self.store.entries(wanted):
+            if entry is not None:
+                yield self.ledger.open(entry)[0]
+
+
+def _is_bundle(digest: str, size: int, data: bytes) -> bool:
+    """Return whether bytes from the store are the bundle that a release names."""
+    right_size = len(data) == size and len(data) <= MAX_BUNDLE_BYTES
+    return right_size and hashlib.sha256(data).hexdigest() == digest

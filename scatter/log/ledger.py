@@ -1,0 +1,199 @@
+"""The ledger: what the log adds up to, release by release.
+
+Not here: reading the store (`journal`), deciding what a process does (`scatter_agent.plan`).
+
+Invariants
+1. Pure: no I/O, no clock, no threads; one owner.
+2. `advance` takes only the entry that follows the last one: its sequence is one more, and it
+   names the hash of the statement before. Anything else raises and changes nothing.
+3. A version number is given once per function, also across deletes.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from scatter.errors import Untrusted
+from scatter.log import envelope, statement
+from scatter.model import SHIPPED, Change, FunctionState, Release
+from scatter.trust import Verifier
+
+_SNAPSHOT_MAGIC = b"SCS1"
+_MAX_SNAPSHOT_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    sequence: int = 0
+    hash: str = ""
+    snapshot: int = 0
+
+
+class Ledger:
+    """The state of one namespace after the last release that was advanced over."""
+
+    def __init__(self, namespace: str, verifier: Verifier) -> None:
+        """Begin before the first release."""
+        self.namespace = namespace
+        self._verifier = verifier
+        self._head = _Head()
+        self._functions: dict[str, FunctionState] = {}
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self.namespace}: {len(self._functions)} functions at {self.sequence}>"
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of the last release; 0 before the first."""
+        return self._head.sequence
+
+    @property
+    def head(self) -> str:
+        """Hash of the last statement; empty before the first."""
+        return self._head.hash
+
+    @property
+    def snapshot_sequence(self) -> int:
+        """Sequence of the last release that carried a snapshot; 0 if none did."""
+        return self._head.snapshot
+
+    @property
+    def functions(self) -> Mapping[str, FunctionState]:
+        """Every function that the log ever named, deleted ones (`version` None) too."""
+        return MappingProxyType(self._functions)
+
+    def open(self, entry: bytes) -> tuple[Release, bytes]:
+        """Return the release and statement of any entry of this namespace, once trusted.
+
+        Raises:
+            Untrusted: The entry is malformed, not trusted, or of another namespace.
+        """
+        text, signatures = envelope.open_(entry)
+        self._verifier.check(text, signatures, namespace=self.namespace)
+        release = statement.read(text)
+        if release.namespace != self.namespace:
+            raise Untrusted(
+                "wrong-namespace",
+                f"Expected a release of namespace {self.namespace!r}, "
+                f"found one of {release.namespace!r}.",
+            )
+        return release, text
+
+    def advance(self, entry: bytes) -> Release:
+        """Take the next entry of the log.
+
+        Raises:
+            Untrusted: `wrong-sequence`, `wrong-chain`, or as for `open`; nothing has changed.
+        """
+        release, text = self.open(entry)
+        if release.sequence != self.sequence + 1:
+            raise Untrusted(
+                "wrong-sequence",
+                f"Expected release {self.sequence + 1}, found {release.sequence}.",
+            )
+        if release.previous != self.head:
+            raise Untrusted(
+                "wrong-chain",
+                f"Release {release.sequence} does not follow the release {self.sequence} that "
+                "this process knows.",
+                hint="The log was replaced or restored. Restart the process to follow it anew.",
+            )
+        self._functions |= _next_states(self._functions, release)
+        snapshot = release.sequence if release.snapshot else self._head.snapshot
+        self._head = _Head(release.sequence, statement.hash_of(text), snapshot)
+        return release
+
+    def snapshot(self) -> bytes:
+        """Return the state as bytes, to be carried by the next release."""
+        rows = [
+            {
+                "live": statement.change_fields(state.live),
+                **{name: getattr(state, name) for name in _STATE_FIELDS},
+            }
+            for _, state in sorted(self._functions.items())
+        ]
+        text = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        return _SNAPSHOT_MAGIC + zlib.compress(text, 6)
+
+    def restore(self, entry: bytes, snapshot: bytes) -> Release:
+        """Begin after the release in `entry`, which carries `snapshot` (its digest is checked).
+
+        Raises:
+            Untrusted: The entry or the snapshot is not what it should be; nothing has changed.
+        """
+        release, text = self.open(entry)
+        if not release.snapshot or statement.hash_of(snapshot) != release.snapshot:
+            raise Untrusted("wrong-snapshot", "A snapshot is not the one that its release names.")
+        try:
+            functions = _read_snapshot(snapshot)  # the state before the release itself
+        except (ValueError, TypeError, KeyError, zlib.error) as error:
+            raise Untrusted("wrong-snapshot", f"A snapshot cannot be read: {error}.") from error
+        self._functions = functions | _next_states(functions, release)
+        self._head = _Head(release.sequence, statement.hash_of(text), release.sequence)
+        return release
+
+
+def _next_states(
+    functions: Mapping[str, FunctionState], release: Release
+) -> dict[str, FunctionState]:
+    """Return the states of the functions that a release changes, refusing numbers out of order."""
+    states = {}
+    for change in release.changes:
+        before = functions.get(change.function)
+        last = before.last if before else 0
+        expected = last + 1 if change.created else (change.version or 0)
+        if (change.version or 0) != expected or expected > last + change.created:
+            raise Untrusted(
+                "wrong-version",
+                f"Release {release.sequence} gives `{change.function}` number {change.version} "
+                f"after {last}.",
+            )
+        states[change.function] = FunctionState(
+            function=change.function,
+            live=change,
+            sequence=release.sequence,
+            author=release.author,
+            time=release.time,
+            last=max(last, expected),
+            previous=_previous(before, change),
+        )
+    return states
+
+
+def _previous(before: FunctionState | None, change: Change) -> int:
+    """Return the version to which a rollback would go after a change."""
+    if before is None:
+        return SHIPPED
+    return before.previous if before.version == change.version else before.version or SHIPPED
+
+
+_STATE_FIELDS = (
+    "sequence",
+    "author",
+    "time",
+    "last",
+    "previous",
+)
+
+
+def _read_snapshot(snapshot: bytes) -> dict[str, FunctionState]:
+    if snapshot[:4] != _SNAPSHOT_MAGIC:
+        raise ValueError("it does not begin with SCS1")
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(snapshot[4:], _MAX_SNAPSHOT_BYTES)
+    if not inflater.eof:
+        raise ValueError("it is cut short or too long")
+    rows: list[dict[str, Any]] = json.loads(text)
+    states = (_read_state(row) for row in rows)
+    return {state.function: state for state in states}
+
+
+def _read_state(row: dict[str, Any]) -> FunctionState:
+    live = statement.read_change(row.pop("live"))
+    state = FunctionState(function=live.function, live=live, **row)
+    return replace(state, sequence=int(state.sequence), last=int(state.last))

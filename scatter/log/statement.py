@@ -1,0 +1,127 @@
+"""Release ⇄ statement: strict JSON, one line, the bytes that are signed and hashed.
+
+Invariants
+1. Bytes are written once and kept verbatim; nothing ever serialises a parsed statement again.
+2. Parsing accepts exactly the fields below with exactly their types, each once. Unknown fields
+   are refused: a later format has another `format` number.
+3. Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, NoReturn
+
+from scatter.errors import Untrusted
+from scatter.model import ACTIONS, Change, Release
+
+FORMAT = 1
+_RELEASE_FIELDS: dict[str, type] = {
+    "format": int,
+    "namespace": str,
+    "sequence": int,
+    "previous": str,
+    "time": str,
+    "author": str,
+    "action": str,
+    "changes": list,
+}
+_RELEASE_EXTRAS: dict[str, type] = {"message": str, "git": str, "python": str, "snapshot": str}
+_CHANGE_FIELDS: dict[str, type] = {"function": str}
+_CHANGE_EXTRAS: dict[str, type] = {
+    "version": int,
+    "bundle": str,
+    "size": int,
+    "base": int,
+    "created": bool,
+    "lines": list,
+    "file": str,
+}
+
+
+def hash_of(statement: bytes) -> str:
+    """Return what the next release's `previous` must be: SHA-256 of the statement in hex."""
+    return hashlib.sha256(statement).hexdigest()
+
+
+def write(release: Release) -> bytes:
+    """Return the statement of a release."""
+    fields: dict[str, Any] = {"format": FORMAT}
+    fields |= {name: getattr(release, name) for name in _RELEASE_FIELDS if name != "format"}
+    fields["changes"] = [change_fields(change) for change in release.changes]
+    fields |= {n: getattr(release, n) for n in _RELEASE_EXTRAS if getattr(release, n)}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def change_fields(change: Change) -> dict[str, Any]:
+    """Return a change as JSON fields; empty ones are left out, a delete has no `version`."""
+    fields: dict[str, Any] = {"function": change.function}
+    for name in _CHANGE_EXTRAS:
+        value = getattr(change, name)
+        if value or (name in ("version", "base") and value is not None):
+            fields[name] = list(value) if name == "lines" else value
+    return fields
+
+
+def read(statement: bytes) -> Release:
+    """Return the release in a statement whose signatures the caller has checked.
+
+    Raises:
+        Untrusted: `bad-statement`, when it is not exactly in this format.
+    """
+    try:
+        fields = json.loads(statement.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no)
+    except (ValueError, RecursionError) as error:
+        raise _bad(str(error)) from error
+    _check_fields(fields, _RELEASE_FIELDS, _RELEASE_EXTRAS)
+    if fields.pop("format") != FORMAT:
+        raise _bad("unknown format number")
+    if fields["action"] not in ACTIONS or fields["sequence"] < 1:
+        raise _bad("unknown action, or a sequence below 1")
+    changes = tuple(read_change(change) for change in fields.pop("changes"))
+    names = [change.function for change in changes]
+    if names != sorted(set(names)):
+        raise _bad("changes are not ordered by function, each once")
+    return Release(changes=changes, **fields)
+
+
+def read_change(fields: Any) -> Change:
+    """Return the change in parsed JSON fields."""
+    _check_fields(fields, _CHANGE_FIELDS, _CHANGE_EXTRAS)
+    lines = fields.pop("lines", [])
+    if not all(type(line) is int and line >= 0 for line in lines):
+        raise _bad("a line is no number")
+    change = Change(**{"version": None, **fields, "lines": tuple(lines)})
+    numbers = (change.version or 0, change.size, change.base or 0)
+    is_hash = len(change.bundle) == 64 and set(change.bundle) <= set("0123456789abcdef")
+    if min(numbers) < 0 or bool(change.version) != is_hash:
+        raise _bad("a change's numbers or bundle digest are out of range")
+    return change
+
+
+def _check_fields(fields: object, must: dict[str, type], may: dict[str, type]) -> None:
+    if not isinstance(fields, dict) or not must.keys() <= fields.keys():
+        raise _bad("fields are missing")
+    for name, value in fields.items():
+        if type(value) is not (must.get(name) or may.get(name)):
+            raise _bad(f"field {name[:40]!r} is unknown or has the wrong type")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field occurs twice")
+    return fields
+
+
+def _no(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _bad(why: str) -> Untrusted:
+    return Untrusted(
+        "bad-statement",
+        f"A release in the log is not in the format that this version of scatter reads ({why}).",
+        hint="Upgrade scatter in this process, or find out who wrote it.",
+    )

@@ -1,0 +1,177 @@
+"""The registry: this process's table name → slot, and the atomic switch.
+
+Invariants
+1. Writers are serialised by one lock; readers (calls, and `get`) never take it.
+2. A switch of several functions is one call into C: the stores follow each other with no chance
+   for another thread to run in between. Once any call has seen one of the new versions, no later
+   call in any thread sees an old one.
+3. A process has one registry (`REGISTRY`). Others exist in tests only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import repeat
+from types import FunctionType, MappingProxyType
+
+from scatter.errors import NameTaken
+from scatter.names import SHIPPED
+from scatter.slot import Linked, Slot
+
+OnTrack = Callable[[Slot], None]
+
+
+class Registry:
+    """A thread-safe table of slots."""
+
+    def __init__(self) -> None:
+        """Begin with no slot."""
+        self._lock = threading.RLock()
+        self._slots: dict[str, Slot] = {}
+        self._listeners: tuple[OnTrack, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self._slots)} functions>"
+
+    def slots(self) -> Mapping[str, Slot]:
+        """Return name → slot of every function, as of now."""
+        return MappingProxyType(self._slots.copy())
+
+    def get(self, name: str) -> Slot | None:
+        """Return the slot of a full name, if there is one."""
+        return self._slots.get(name)
+
+    def on_track(self, callback: OnTrack) -> None:
+        """Call `callback` with each slot that is added or redefined. It must not raise."""
+        with self._lock:
+            self._listeners = (*self._listeners, callback)
+
+    def off_track(self, callback: OnTrack) -> None:
+        """Stop calling `callback`. Unknown ones are no error."""
+        with self._lock:
+            self._listeners = tuple(c for c in self._listeners if c != callback)
+
+    def add(
+        self, name: str, function: FunctionType, *, source: str = "", fetched: bool = False
+    ) -> Slot:
+        """Make `function` the slot of `name`, as deployed; or return the slot that it is already.
+
+        A function that was defined anew (a notebook cell run again, a reloaded module) takes over
+        the slot; what was known of the name stays.
+
+        Raises:
+            NameTaken: Another function of this process has that name.
+        """
+        with self._lock:
+            before = self._slots.get(name)
+            if before and before.function is function:
+                return before
+            if before and not before.fetched and not _is_redefinition(before.function, function):
+                raise NameTaken(
+                    f"`{name}` is already tracked at {_place(before.function)}; found another "
+                    f"function of that name at {_place(function)}. "
+                    "Give one of them `@track(name=...)`."
+                )
+            slot = _new_slot(name, function, source, fetched, before)
+            self._slots[name] = slot
+            listeners = self._listeners
+        for listener in listeners:
+            listener(slot)
+        return slot
+
+    def switch(
+        self, linked: Mapping[str, Linked], fetched: Mapping[str, FunctionType] | None = None
+    ) -> None:
+        """Make all of these versions the running ones, in one step.
+
+        Args:
+            linked: Name → version. Names that are not in the registry any more are passed over.
+            fetched: Name → function of those that the process did not have before.
+        """
+        with self._lock:
+            for name, function in (fetched or {}).items():
+                if name not in self._slots:
+                    self._slots[name] = _new_slot(name, function, "", True, None)
+            moves = [(self._slots[n], v) for n, v in linked.items() if n in self._slots]
+            moves = [(slot, version) for slot, version in moves if slot.running is not version]
+            steps = [slot.steps_to(version) for slot, version in moves]
+            functions = [slot.function for slot, _ in moves]
+            codes = [step.first for step in steps]
+            before = [function.__code__ for function in functions]  # no destructor runs in between
+            deque(map(setattr, functions, repeat("__code__"), codes), maxlen=0)
+            for (slot, version), step in zip(moves, steps, strict=True):
+                slot.finish(version, step)
+            before.clear()
+
+    def hold(self, name: str, held: bool) -> None:
+        """Keep a function where it is, or let it follow the log again."""
+        with self._lock:
+            self._slots[name].held = held
+
+    def saw(self, name: str, version: int | None, linked: Linked | None = None) -> None:
+        """Note the newest version that this process knows to be live.
+
+        Args:
+            name: Full name.
+            version: The version.
+            linked: That same version, if what runs is its code already (it was pushed from here).
+        """
+        with self._lock:
+            slot = self._slots.get(name)
+            if slot is None:
+                return
+            slot.seen = version
+            if linked is not None:
+                slot.running = linked
+                slot.loaded[linked.version] = linked
+                slot.show()
+
+
+def _new_slot(
+    name: str, function: FunctionType, source: str, fetched: bool, before: Slot | None
+) -> Slot:
+    shipped = Linked(
+        function=name,
+        version=SHIPPED,
+        bundle="",
+        target=_copy(function),
+        source=source,
+        file=function.__code__.co_filename,
+    )
+    slot = Slot(name, function, shipped, fetched=fetched)
+    slot.seen = before.seen if before else None
+    slot.show()
+    return slot
+
+
+def _copy(function: FunctionType) -> FunctionType:
+    """Return a function with the same code, globals, defaults and closure: the way back."""
+    copy = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__doc__ = function.__doc__
+    copy.__annotations__ = function.__annotations__
+    copy.__qualname__ = function.__qualname__
+    copy.__module__ = function.__module__
+    return copy
+
+
+def _is_redefinition(old: FunctionType, new: FunctionType) -> bool:
+    """Return whether `new` is the same definition, run again."""
+    return (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
+
+
+def _place(function: FunctionType) -> str:
+    code = function.__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+REGISTRY = Registry()
+"""The registry of this process."""

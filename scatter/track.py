@@ -1,0 +1,102 @@
+"""`@scatter.track`: makes a function a slot of this process and returns that same function.
+
+Invariants
+1. A plain function comes back as the same object; nothing is added to a call of it.
+2. Tracking connects to nothing and imports nothing heavy: it happens at import time.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+
+from scatter import bases
+from scatter.errors import NotTrackable
+from scatter.names import check, function_name
+from scatter.registry import REGISTRY
+from scatter.verbs import attach
+
+TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ParamSpec, TypeVar, overload
+
+    from scatter.tracked import Tracked
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    F = TypeVar("F", bound=Callable[..., Any])
+else:
+
+    def overload(function):
+        """Do nothing: `typing.overload` is for type checkers."""
+        return function
+
+
+@overload
+def track(function: Callable[P, R], /) -> Tracked[P, R]: ...
+@overload
+def track(*, name: str | None = None) -> Callable[[Callable[P, R]], Tracked[P, R]]: ...
+
+
+def track(function: Any = None, /, *, name: str | None = None) -> Any:
+    """Track a function: make it live-reloadable, pushable, and able to go back.
+
+    Use it bare (`@scatter.track`) or with arguments (`@scatter.track(name="score")`). On a method
+    it stands below `@staticmethod`, `@classmethod` and `@property` or above; both work.
+
+    Args:
+        function: A function (sync, async, generator or async generator) or method.
+        name: Full name, if it shall not be `module:qualname`.
+
+    Returns:
+        The very same object, with the verbs as attributes.
+
+    Raises:
+        NotTrackable: It is no Python function, or has no name of its own (a closure).
+        NameTaken: Another function of this process has that name.
+    """
+    if function is None:
+        return lambda inner: track_function(inner, name)
+    return track_function(function, name)
+
+
+def track_function(given: F, name: str | None = None) -> F:
+    """Track `given`, which may wrap a plain function as a static or class method or property."""
+    function = _plain(given)
+    full = check(name) if name else _name_of(function)
+    if full in REGISTRY.slots() and REGISTRY.get(full) is not None:
+        _renew_base(full, function)
+    source = bases.definition_text(function)
+    attach(function, full)
+    REGISTRY.add(full, function, source=source)
+    return given
+
+
+def _renew_base(full: str, function: FunctionType) -> None:
+    """Read a module's text again when its functions are defined anew: it was reloaded."""
+    slot = REGISTRY.get(full)
+    if slot is not None and slot.function is not function:
+        bases.forget(function.__code__.co_filename)
+
+
+def _plain(given: Any) -> FunctionType:
+    """Return the plain function in what `track` was given."""
+    function = getattr(given, "fget", None) if isinstance(given, property) else given
+    if isinstance(function, (staticmethod, classmethod)):
+        function = function.__func__
+    if isinstance(function, FunctionType):
+        return function
+    raise NotTrackable(
+        f"@scatter.track expects a Python function; found {type(given).__name__} {given!r}. "
+        "Put @scatter.track directly above the `def`, below decorators that return other objects."
+    )
+
+
+def _name_of(function: FunctionType) -> str:
+    qualname = function.__qualname__
+    if "<" in qualname:
+        raise NotTrackable(
+            f"`{qualname}` is defined inside another function, so its place is no name. "
+            "Give it one: @scatter.track(name=...)."
+        )
+    return check(function_name(bases.module_name(function), qualname))

@@ -1,0 +1,58 @@
+"""What type checkers see of a tracked function: its own signature, and the verbs.
+
+At run time a tracked function is the plain function itself; nothing is an instance of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from scatter.model import Version
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Tracked(Protocol, Generic[P, R_co]):
+    """A tracked function, as type checkers see it: its own signature, and the verbs.
+
+    At run time it is the plain function itself.
+    """
+
+    __name__: str
+    __qualname__: str
+    loaded_version: int
+    """Version that this process runs; 0 for the deployed code."""
+    source: str
+    """Text of the definition that this process runs; empty if it is not known."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Tracked[P, R_co]: ...
+    @overload
+    def __get__(
+        self: Tracked[Concatenate[Any, Q], R_co], instance: object, owner: type | None = None, /
+    ) -> Callable[Q, R_co]: ...
+
+    def push(
+        self, message: str | None = None, *, force: bool = False, secrets: bool = False
+    ) -> int: ...
+    def pull(self, version: int | None = None) -> int: ...
+    def upgrade(self) -> int: ...
+    def downgrade(self) -> int: ...
+    def delete(self, older_than: int | None = None) -> tuple[int, ...]: ...
+    def history(self, limit: int = 100) -> list[Version]: ...
+    def latest_version(self) -> int: ...
+
+    def apush(
+        self, message: str | None = None, *, force: bool = False, secrets: bool = False
+    ) -> Awaitable[int]: ...
+    def apull(self, version: int | None = None) -> Awaitable[int]: ...
+    def aupgrade(self) -> Awaitable[int]: ...
+    def adowngrade(self) -> Awaitable[int]: ...
+    def adelete(self, older_than: int | None = None) -> Awaitable[tuple[int, ...]]: ...
+    def ahistory(self, limit: int = 100) -> Awaitable[list[Version]]: ...
+    def alatest_version(self) -> Awaitable[int]: ...

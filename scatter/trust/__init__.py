@@ -1,0 +1,42 @@
+"""Whom to believe: the port through which releases are signed and checked.
+
+Today there is one implementation, `Unsigned`: it signs nothing and accepts everything, so whoever
+can write to the store can run code in its workers (the README says so under Limits). The place of
+the checks is final: a statement is verified before it is parsed, a bundle before it is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Signer(Protocol):
+    """Signs the statements that this process releases."""
+
+    def sign(self, statement: bytes, *, namespace: str) -> tuple[bytes, ...]:
+        """Return the signatures over exactly these bytes."""
+        ...
+
+
+class Verifier(Protocol):
+    """Decides whether a statement may be believed."""
+
+    def check(self, statement: bytes, signatures: Sequence[bytes], *, namespace: str) -> None:
+        """Return if the statement is trusted.
+
+        Raises:
+            Untrusted: With the reason code of the first check that failed.
+        """
+        ...
+
+
+class Unsigned:
+    """Signs nothing and believes everything that is well-formed."""
+
+    def sign(self, statement: bytes, *, namespace: str) -> tuple[bytes, ...]:  # noqa: ARG002
+        """Return no signature."""
+        return ()
+
+    def check(self, statement: bytes, signatures: Sequence[bytes], *, namespace: str) -> None:
+        """Accept the statement."""

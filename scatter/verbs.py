@@ -1,0 +1,128 @@
+"""The verbs on a tracked function: `f.push()`, `f.pull()`, … and their awaitable forms.
+
+A plain function gets them as attributes, as `functools.lru_cache` does, so it stays the very object
+that everyone holds. Not here: what the verbs do (`scatter.client`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CodeType, FunctionType
+
+TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
+if TYPE_CHECKING:
+    from typing import Any
+
+    from scatter.client import Client
+    from scatter.model import Version
+
+VERBS = ("push", "pull", "upgrade", "downgrade", "delete", "history", "latest_version")
+
+
+class Verbs:
+    """The verbs of one function of this process."""
+
+    __slots__ = ("name", "shipped_code")
+
+    def __init__(self, name: str, shipped_code: CodeType) -> None:
+        """Remember the name; nothing is connected."""
+        self.name = name
+        self.shipped_code = shipped_code
+
+    def __repr__(self) -> str:
+        return f"<scatter verbs of {self.name}>"
+
+    def push(
+        self, message: str | None = None, *, force: bool = False, secrets: bool = False
+    ) -> int:
+        """Publish the code that this process runs; return its version.
+
+        Args:
+            message: Why; shown in the log.
+            force: Go over a `Conflict`.
+            secrets: Ship captured values that look like credentials.
+
+        Raises:
+            Conflict: Someone else released the function since this process last saw it.
+            Refused: The function cannot be shipped; the reason says why.
+            StoreUnavailable: Nothing was pushed.
+        """
+        client = _client()
+        pushed = client.push([self.name], message=message or "", force=force, secrets=secrets)
+        return pushed[self.name]
+
+    def pull(self, version: int | None = None) -> int:
+        """Run the live version in this process; return its number.
+
+        Args:
+            version: Run this one instead, and stay there until `pull()`.
+
+        Raises:
+            NotFound: No such function or version in the namespace.
+            Refused: It cannot run here; what ran goes on.
+        """
+        return _client().pull(self.name, version)
+
+    def upgrade(self) -> int:
+        """Step this process one version forward; stays at the newest. Returns what runs."""
+        return _client().step(self.name, +1)
+
+    def downgrade(self) -> int:
+        """Step this process one version back; stays at the oldest. Returns what runs."""
+        return _client().step(self.name, -1)
+
+    def delete(self, older_than: int | None = None) -> tuple[int, ...]:
+        """Remove the function, or its versions below a number, for everyone.
+
+        Returns:
+            The numbers of the versions that are gone.
+        """
+        return _client().delete(self.name, older_than)
+
+    def history(self, limit: int = 100) -> list[Version]:
+        """Return the newest versions, newest first."""
+        return _client().releases.history(self.name, limit)
+
+    def latest_version(self) -> int:
+        """Return the highest version number that the namespace has given the function."""
+        return _client().state(self.name).last
+
+
+def attach(function: FunctionType, name: str) -> None:
+    """Give a function its verbs. Called again it only renews the name."""
+    verbs = Verbs(name, _shipped_code(function))
+    function.__dict__["__scatter__"] = verbs
+    for verb in VERBS:
+        bound = getattr(verbs, verb)
+        function.__dict__[verb] = bound
+        function.__dict__[f"a{verb}"] = _awaitable(bound)
+
+
+def _shipped_code(function: FunctionType) -> CodeType:
+    before = function.__dict__.get("__scatter__")
+    return before.shipped_code if isinstance(before, Verbs) else function.__code__
+
+
+def _awaitable(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the awaitable form of a verb: the same work in a thread."""
+
+    def awaitable(*args: Any, **kwargs: Any) -> Any:
+        import asyncio  # 25 ms, and whoever awaits has it already
+
+        return asyncio.to_thread(verb, *args, **kwargs)
+
+    awaitable.__name__ = f"a{verb.__name__}"
+    awaitable.__doc__ = f"Awaitable form of `{verb.__name__}`."
+    return awaitable
+
+
+def tracked_name(value: object) -> str | None:
+    """Return the full name of a tracked function, None for anything else."""
+    mark = getattr(value, "__dict__", {}).get("__scatter__")
+    return mark.name if isinstance(mark, Verbs) else None
+
+
+def _client() -> Client:
+    from scatter.client import current  # late: importing scatter must stay light
+
+    return current()
