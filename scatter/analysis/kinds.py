@@ -99,7 +99,7 @@ def is_fresh(node: ast.expr) -> bool:
 def mutated_names(tree: ast.Module) -> frozenset[str]:
     """Return every name that the module rebinds through `global` or changes in place."""
     changed = set[str]()
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         match node:
             case ast.Global(names=names):
                 changed.update(names)
@@ -115,3 +115,17 @@ def mutated_names(tree: ast.Module) -> frozenset[str]:
             case _:
                 pass
     return frozenset(changed)
+
+
+def _walk(root: ast.AST) -> Iterator[ast.AST]:
+    """Yield every node, in any order: `ast.walk` in less than half the time (m)."""
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        yield node
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if value.__class__ is list:
+                todo += [inner for inner in value if isinstance(inner, ast.AST)]
+            elif isinstance(value, ast.AST):
+                todo.append(value)

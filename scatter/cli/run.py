@@ -53,7 +53,7 @@ def server_(data_dir: Path | None) -> None:
     from scatter.server import serve_forever
 
     serve_forever(on_ready=lambda url: say(f"Serving local:// at {url}. Stop with Ctrl-C."),
-                  data_dir=data_dir)
+                  data=data_dir)
 
 
 @click.command()

@@ -127,6 +127,10 @@ class Store(Protocol):
         """Return process id → report of every live process: at most two round trips."""
         ...
 
+    def doorbell(self) -> Doorbell:
+        """Return a new doorbell, which shares this store's connection."""
+        ...
+
     def close(self) -> None:
         """Let go of connections. Idempotent; the store may be used again and reconnects."""
         ...

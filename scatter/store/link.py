@@ -1,0 +1,290 @@
+"""One connection to Redis, driven directly.
+
+redis-py's `Connection` brings sockets, TLS, authentication and both parsers; its pools, `PubSub`
+and retries are left aside, because they hide what matters here: a lost link (they reconnect
+silently), a frozen server (they wait), a fork (a child steals its parent's messages). With RESP3
+notifications and replies share this one connection.
+
+Invariants
+1. Never waits longer than it was told; a reply that is late ends the connection.
+2. A forked child never touches its parent's connection: it closes its copy of the socket, which
+   sends nothing, and opens its own.
+3. No exception of redis-py leaves this module, and no password is in any message.
+4. Commands go out again after a lost connection only if the caller says that they may.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from scatter.config import redact
+from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, UsageError
+
+Command = tuple[Any, ...]
+Dial = Callable[[], Any]
+
+CONNECT_TIMEOUT_S = 1.0
+REPLY_TIMEOUT_S = 2.0
+BUSY_S = 2.0
+"""How long a server that is loading its data or running a script is asked again."""
+_BUSY_PAUSE_S = 0.02
+
+
+class Link:
+    """A connection that is opened when it is first used, and again after it was lost."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "scatter",
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        reply_timeout_s: float = REPLY_TIMEOUT_S,
+        dial: Dial | None = None,
+    ) -> None:
+        """Remember where to connect to.
+
+        Args:
+            url: `redis://`, `rediss://` or `unix://`.
+            name: Client name, as `CLIENT LIST` shows it.
+            connect_timeout_s: How long connecting may take.
+            reply_timeout_s: How long a reply may take.
+            dial: Returns a new redis-py connection, where the URL alone does not say which
+                (Sentinel, Cluster).
+
+        Raises:
+            UsageError: The URL is malformed.
+        """
+        self.address = redact(url)
+        self._dial = dial or _dialer(url, name, connect_timeout_s, reply_timeout_s)
+        self._lock = threading.RLock()
+        self._connection: Any = None
+        self._pid = 0
+        self._pushes: deque[tuple[str, str]] = deque()
+        self.database = 0
+
+    def __repr__(self) -> str:
+        return f"<Link to {self.address}, {'up' if self._connection else 'down'}>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection of this process, as far as is known."""
+        return self._connection is not None and self._pid == os.getpid()
+
+    def close(self) -> None:
+        """End the connection. Idempotent; the next command opens one again."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            self._pushes.clear()
+            if connection is not None:
+                _end(connection)
+
+    def abandon(self) -> None:
+        """Forget the connection in a forked child, whatever state the lock was forked in."""
+        self._lock = threading.RLock()
+        self.close()
+
+    # commands ----------------------------------------------------------------------------
+
+    def run(self, commands: Sequence[Command], *, again: bool = True) -> list[Any]:
+        """Send commands in one write and return their replies, as bytes.
+
+        Args:
+            commands: Each a tuple of name and arguments.
+            again: Whether they may be sent twice, should the connection turn out dead.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached, or did not answer in time.
+            StoreRefused: It answered one of them with an error.
+        """
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                with self._lock:
+                    return self._run(commands, again)
+            except _BusyError as busy:
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(
+                        f"{self.address} is busy: {busy}. Try again when it is done.",
+                        url=self.address,
+                    ) from busy
+            time.sleep(_BUSY_PAUSE_S)
+
+    def _run(self, commands: Sequence[Command], again: bool) -> list[Any]:
+        was_connected = self.connected
+        try:
+            return self._exchange(commands)
+        except StoreUnavailable:
+            if not (was_connected and again):
+                raise
+        return self._exchange(commands)  # an idle connection was dead; a new one may not be
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._connected()
+        try:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            replies = [_reply(connection) for _ in commands]
+        except (redis.RedisError, OSError, AttributeError) as error:
+            self.close()
+            raise self._translated(error) from error
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, redis.ResponseError):
+                raise self._translated(reply, str(command[0])) from reply
+        return replies
+
+    def _connected(self) -> Any:
+        """Return the connection, opened if need be."""
+        if self._connection is not None and self._pid != os.getpid():
+            self.close()
+        if self._connection is None:
+            try:
+                connection = self._dial()
+                connection.connect()
+            except (redis.RedisError, OSError) as error:
+                raise self._translated(error) from error
+            connection._parser.set_pubsub_push_handler(self._take_push)
+            self.database = int(getattr(connection, "db", 0) or 0)
+            self._connection, self._pid = connection, os.getpid()
+        return self._connection
+
+    # notifications -----------------------------------------------------------------------
+
+    def wait(self, timeout_s: float, wake_fd: int) -> bool:
+        """Wait until a notification is there, `wake_fd` can be read, or the time is up.
+
+        Returns:
+            Whether `wake_fd` can be read.
+
+        Raises:
+            StoreUnavailable: The connection is lost, or there was none.
+        """
+        if not self.connected:
+            raise StoreUnavailable(f"The connection to {self.address} is gone.", url=self.address)
+        try:
+            return self._wait(timeout_s, wake_fd)
+        except (redis.RedisError, OSError, AttributeError) as error:
+            self.close()
+            raise self._translated(error) from error
+
+    def _wait(self, timeout_s: float, wake_fd: int) -> bool:
+        connection = self._connection
+        deadline = time.monotonic() + timeout_s
+        poll = select.poll()
+        poll.register(connection._sock, select.POLLIN)
+        poll.register(wake_fd, select.POLLIN)
+        while True:
+            while connection.can_read(0):  # also what the parser or TLS holds already
+                connection.read_response(disable_decoding=True, push_request=True)
+            left_s = deadline - time.monotonic()
+            if self._pushes or left_s <= 0:
+                return False
+            if any(fd == wake_fd for fd, _ in poll.poll(left_s * 1000)):
+                return True
+
+    def take_pushes(self) -> list[tuple[str, str]]:
+        """Return (channel, message) of the notifications that came, and forget them."""
+        taken = []
+        while self._pushes:
+            taken.append(self._pushes.popleft())
+        return taken
+
+    def _take_push(self, push: list[Any]) -> list[Any]:
+        """Keep a notification; called by the parser, also in the middle of other replies."""
+        if push and push[0] == b"message":
+            self._pushes.append((_text(push[1]), _text(push[2])))
+        return push
+
+    # errors ------------------------------------------------------------------------------
+
+    def _translated(self, error: BaseException, command: str = "") -> Exception:
+        """Return one of our errors for one of redis-py's or the system's."""
+        text = redact(str(error))
+        if isinstance(error, redis.exceptions.BusyLoadingError) or text.startswith("BUSY"):
+            return _BusyError(text)
+        if "unknown command" in text and "HELLO" in text:
+            return StoreUnavailable(
+                f"{self.address} is older than Redis 6. Use Redis 6 or later, or Valkey.",
+                url=self.address,
+            )
+        if isinstance(error, redis.AuthenticationError):
+            return StoreRefused(
+                f"{self.address} denied the log-in ({text}). Check user and password."
+            )
+        if isinstance(error, redis.ResponseError):
+            return StoreRefused(
+                f"{self.address} refused {command or 'a command'}: {text}. Check the rights of its "
+                "user (ACL), its memory, and that it is no replica."
+            )
+        return StoreUnavailable(
+            f"No Redis answers at {self.address} ({text or type(error).__name__}). "
+            "Start one: `scatter server`; or use redis_url='local://'.",
+            url=self.address,
+        )
+
+
+class _BusyError(ScatterError):
+    """The server is loading its data or running a script: worth asking again soon."""
+
+
+def _reply(connection: Any) -> Any:
+    """Read one reply; an error of the server is returned, since more replies may follow."""
+    try:
+        return connection.read_response(disable_decoding=True)
+    except redis.ResponseError as error:
+        return error
+
+
+def _end(connection: Any) -> None:
+    try:
+        connection.disconnect()
+    except (redis.RedisError, OSError):
+        pass  # it was dead: there is nothing to end
+
+
+def _dialer(url: str, name: str, connect_timeout_s: float, reply_timeout_s: float) -> Dial:
+    """Return what makes connections for a URL, with redis-py's own retries switched off."""
+    options: dict[str, Any] = {
+        "protocol": 3,
+        "client_name": name,
+        "socket_timeout": reply_timeout_s,
+        "socket_connect_timeout": connect_timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+    if url.startswith("unix://"):
+        del options["socket_connect_timeout"]
+    try:
+        pool = redis.ConnectionPool.from_url(url, **options)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{redact(url)} is no address of a Redis: {redact(str(error))}. "
+            "It looks like redis://user:password@host:6379/0."
+        ) from None
+    arguments = {k: v for k, v in pool.connection_kwargs.items() if k not in _NOT_OURS}
+    return lambda: pool.connection_class(**arguments, **_quiet())
+
+
+_NOT_OURS = frozenset({"maint_notifications_config", "maint_notifications_pool_handler"})
+
+
+def _quiet() -> dict[str, Any]:
+    """Return what keeps redis-py 7 and later from asking for maintenance notifications."""
+    try:
+        from redis.maint_notifications import MaintNotificationsConfig
+    except ImportError:
+        return {}
+    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

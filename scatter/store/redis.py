@@ -1,0 +1,216 @@
+"""The store in Redis or Valkey.
+
+Keys of namespace `ns`; the braces keep them in one slot of a cluster:
+
+| key | type | content |
+|---|---|---|
+| `scatter:{ns}:log` | hash | sequence → entry, written once with HSETNX |
+| `scatter:{ns}:bundle:<sha256>` | string | bundle, written once with SETNX |
+| `scatter:{ns}:process:<id>` | hash, expires | `report`: what a process runs |
+| `scatter:{ns}:versions:<function>` | sorted set | hint: sequence scored by version |
+| `scatter:{ns}:recent` | hash | hint: the bundles of the newest release |
+| `scatter:{ns}:snapshot` | string | hint: sequence of the newest snapshot |
+| `scatter:{ns}:processes` | sorted set | hint: process ids scored by time of last report |
+
+A report is a hash so that writing it raises the same class of notification as the log does: a
+process that hears its own report knows that it would hear the log. `recent` spares followers a
+second round trip; a bundle inside the entry would too, but entries can never be removed, and a
+deleted function's code must be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from scatter.errors import StoreUnavailable
+from scatter.store.doorbell import RedisDoorbell
+from scatter.store.link import Command, Link
+from scatter.store.port import NO_HINTS, Hints, Tail
+
+RECENT_BYTES = 64 << 10
+"""Bundles of a release that are larger in total are fetched by those who need them."""
+_FORGET_PROCESS_S = 86400
+
+
+class RedisStore:
+    """A namespace in Redis; the contract is that of `scatter.store.port.Store`."""
+
+    def __init__(self, url: str, namespace: str, *, name: str = "scatter", **options: Any) -> None:
+        """Remember where; the first call connects.
+
+        Args:
+            url: `redis://`, `rediss://` or `unix://`.
+            namespace: The namespace.
+            name: Client name, as `CLIENT LIST` shows it.
+            **options: Of `Link`.
+        """
+        self._namespace = namespace
+        self._prefix = f"scatter:{{{namespace}}}:"
+        self.link = Link(url, name=name, **options)
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {self._namespace} at {self.link!r}>"
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of this store."""
+        return self._namespace
+
+    @property
+    def address(self) -> str:
+        """The URL, without its password."""
+        return self.link.address
+
+    def key(self, *parts: str) -> str:
+        """Return a key of the namespace."""
+        return self._prefix + ":".join(parts)
+
+    def read(self, after: int, limit: int = 64) -> Tail:
+        """Return the entries after a sequence."""
+        commands: list[Command] = [("HLEN", self.key("log")), ("GET", self.key("snapshot"))]
+        if limit:
+            fields = range(after + 1, after + 1 + limit)
+            commands += [("HMGET", self.key("log"), *fields), ("HGETALL", self.key("recent"))]
+        tip, snapshot, *rest = self.link.run(commands)
+        entries = _until_none(rest[0]) if limit else []
+        recent = rest[1] if limit and entries else {}
+        return Tail(
+            entries=tuple(entries),
+            tip=tip,
+            recent={digest.decode(): data for digest, data in recent.items()},
+            snapshot=int(snapshot or 0),
+        )
+
+    def entries(self, sequences: Sequence[int]) -> list[bytes | None]:
+        """Return the entry at each sequence."""
+        if not sequences:
+            return []
+        (found,) = self.link.run([("HMGET", self.key("log"), *sequences)])
+        return list(found)
+
+    def append(
+        self, sequence: int, entry: bytes, bundles: Mapping[str, bytes], hints: Hints = NO_HINTS
+    ) -> bool:
+        """Write an entry with its bundles and hints in one transaction."""
+        commands: list[Command] = [("MULTI",)]
+        commands += [("SETNX", self.key("bundle", d), data) for d, data in bundles.items()]
+        commands += self._hint_commands(sequence, bundles, hints)
+        commands += [("HSETNX", self.key("log"), sequence, entry), ("EXEC",)]
+        try:
+            replies = self.link.run(commands, again=False)
+        except StoreUnavailable:
+            return self._was_written(sequence, entry)
+        return bool(replies[-1][-1])
+
+    def _hint_commands(
+        self, sequence: int, bundles: Mapping[str, bytes], hints: Hints
+    ) -> list[Command]:
+        commands: list[Command] = []
+        for function, number in hints.versions.items():
+            commands.append(("ZADD", self.key("versions", function), number, sequence))
+        for function, numbers in hints.forget.items():
+            key = self.key("versions", function)
+            commands += [("ZREMRANGEBYSCORE", key, n, n) for n in numbers] or [("DEL", key)]
+        if hints.snapshot:
+            commands.append(("SET", self.key("snapshot"), sequence))
+        recent = [part for item in bundles.items() for part in item]
+        commands.append(("DEL", self.key("recent")))
+        if recent and sum(map(len, bundles.values())) <= RECENT_BYTES:
+            commands.append(("HSET", self.key("recent"), *recent))
+        return commands
+
+    def _was_written(self, sequence: int, entry: bytes) -> bool:
+        """Return whether an append whose answer was lost was carried out.
+
+        Raises:
+            StoreUnavailable: Nobody can tell, or it was not; the caller reads on later.
+        """
+        (found,) = self.entries([sequence])
+        if found is None:
+            raise StoreUnavailable(
+                f"The connection to {self.address} was lost; nothing was written. Try again.",
+                url=self.address,
+            )
+        return found == entry
+
+    def bundles(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """Return the bundles that exist."""
+        wanted = list(digests)
+        if not wanted:
+            return {}
+        (found,) = self.link.run([("MGET", *(self.key("bundle", d) for d in wanted))])
+        return {d: data for d, data in zip(wanted, found, strict=True) if data is not None}
+
+    def remove_bundles(self, digests: Iterable[str]) -> None:
+        """Remove bundles, also from the hint."""
+        keys = [self.key("bundle", digest) for digest in digests]
+        self.link.run([("DEL", self.key("recent"), *keys)])
+
+    def versions(
+        self, function: str, *, below: int | None = None, above: int | None = None, limit: int = 100
+    ) -> list[tuple[int, int]]:
+        """Return hints of a function's versions."""
+        key = self.key("versions", function)
+        if above is not None:
+            command: Command = ("ZRANGEBYSCORE", key, f"({above}", "+inf")
+        else:
+            command = ("ZREVRANGEBYSCORE", key, "+inf" if below is None else f"({below}", "-inf")
+        (found,) = self.link.run([(*command, "WITHSCORES", "LIMIT", 0, limit)])
+        return [(int(score), int(member)) for member, score in _pairs(found)]
+
+    def write_report(self, process: str, report: bytes, ttl_s: float) -> None:
+        """Write a process's report."""
+        key, index, now = self.key("process", process), self.key("processes"), time.time()
+        self.link.run(
+            [
+                ("ZADD", index, now, process),
+                ("ZREMRANGEBYSCORE", index, "-inf", now - _FORGET_PROCESS_S),
+                ("HSET", key, "report", report),
+                ("PEXPIRE", key, int(ttl_s * 1000)),
+            ]
+        )
+
+    def keep_report(self, process: str, ttl_s: float) -> bool:
+        """Make a report live longer."""
+        key, index = self.key("process", process), self.key("processes")
+        commands = [("PEXPIRE", key, int(ttl_s * 1000)), ("ZADD", index, time.time(), process)]
+        return bool(self.link.run(commands)[0])
+
+    def remove_report(self, process: str) -> None:
+        """Remove a report."""
+        self.link.run(
+            [("DEL", self.key("process", process)), ("ZREM", self.key("processes"), process)]
+        )
+
+    def reports(self) -> dict[str, bytes]:
+        """Return the reports of all live processes."""
+        (ids,) = self.link.run([("ZRANGE", self.key("processes"), 0, -1)])
+        names = [name.decode() for name in ids]
+        found = self.link.run([("HGET", self.key("process", n), "report") for n in names])
+        return {n: report for n, report in zip(names, found, strict=True) if report is not None}
+
+    def doorbell(self) -> RedisDoorbell:
+        """Return a doorbell on this store's connection."""
+        return RedisDoorbell(self.link, self._prefix)
+
+    def close(self) -> None:
+        """End the connection."""
+        self.link.close()
+
+
+def _until_none(values: Sequence[bytes | None]) -> list[bytes]:
+    found: list[bytes] = []
+    for value in values:
+        if value is None:
+            break
+        found.append(value)
+    return found
+
+
+def _pairs(reply: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Return (member, score) from a reply with scores: RESP3 nests them, RESP2 does not."""
+    if reply and isinstance(reply[0], (list, tuple)):
+        return [(member, score) for member, score in reply]
+    return list(zip(reply[::2], reply[1::2], strict=True))

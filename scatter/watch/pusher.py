@@ -1,0 +1,263 @@
+"""The pusher: changed functions → one release, whatever stands in the way.
+
+Not here: files, waiting, acknowledgements. No thread and no clock of its own: the watcher calls it,
+and says what time it is.
+
+Invariants
+1. `seen` of a function moves only when this watcher read its live version at the start, or made
+   or met it with its own push: never because a colleague's release was read in passing.
+2. What could not be pushed is kept. While the store is away, newer edits take the place of older
+   ones, and all go out in one release when it is back. After a conflict or a refusal they wait
+   for the next edit of one of them, and then go out together with it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from scatter.bundle import Bundle, decode, digest_of, encode
+from scatter.bundle.build import Built
+from scatter.errors import Conflict, Refused, ScatterError, StoreUnavailable
+from scatter.releases import Candidate, Releases
+from scatter.releases import Pushed as Outcome
+from scatter.watch.events import (
+    AlreadyLive,
+    Conflicted,
+    Drift,
+    Event,
+    Failed,
+    Pushed,
+    PushedFunction,
+    Reconnected,
+    Reconnecting,
+    Survey,
+)
+from scatter.workspace import Changed, count_lines, same_bundle
+
+_FIRST_RETRY_S = 0.1
+_LONGEST_RETRY_S = 3.0
+
+
+class Pusher:
+    """Pushes what the watcher found, in the name of one person."""
+
+    def __init__(
+        self,
+        releases: Releases,
+        *,
+        tell: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """Remember where to push to; nothing is connected yet."""
+        self.releases = releases
+        self.retry_at: float | None = None
+        self._tell = tell
+        self._clock = clock
+        self._unsurveyed: Mapping[str, Built] = {}
+        self._seen: dict[str, int] = {}
+        self._live: dict[str, Bundle] = {}
+        self._pending: dict[str, Changed] = {}
+        self._kept_back: dict[str, Changed] = {}
+        self._tried: dict[str, str] = {}
+        self._noticed_at = 0.0
+        self._away = False
+        self._retry_s = _FIRST_RETRY_S
+
+    def __repr__(self) -> str:
+        return f"<Pusher to {self.releases!r}: {len(self._pending)} functions waiting>"
+
+    # at the start ------------------------------------------------------------------------
+
+    def survey(self, functions: Mapping[str, Built]) -> Survey | None:
+        """Read what is live of the functions in the files.
+
+        Returns:
+            What differs; None when the store cannot be reached. It is read later then, and
+            comes with `Reconnected`.
+        """
+        self._unsurveyed = functions
+        try:
+            return self._survey()
+        except StoreUnavailable as error:
+            self._back_off(error)
+            return None
+
+    def _survey(self) -> Survey:
+        files = self._unsurveyed
+        known = self.releases.functions()
+        live = {name: known[name] for name in files if name in known and known[name].version}
+        self._seen |= {name: state.version or 0 for name, state in live.items()}
+        self._live |= {name: files[name].bundle for name in live}
+        other = {n: s for n, s in live.items() if s.live.bundle != _digest(files[n].bundle)}
+        bundles = self.releases.journal.bundles(state.live for state in other.values())
+        self._live |= {n: decode(bundles[s.live.bundle]) for n, s in other.items()
+                       if s.live.bundle in bundles}
+        self._unsurveyed = {}
+        return Survey(
+            drifted=tuple(
+                Drift(name=n, version=s.version or 0, author=s.author, time=s.time)
+                for n, s in other.items()
+                if s.live.bundle not in bundles or not same_bundle(self._live[n], files[n].bundle)
+            ),
+            unpushed=tuple(name for name in files if name not in live),
+        )
+
+    # pushing -----------------------------------------------------------------------------
+
+    def push(self, changed: Sequence[Changed], *, noticed_at: float) -> None:
+        """Push the functions of one save; or keep them, until they can be pushed."""
+        new = {one.name: one for one in changed}
+        if not self._pending:
+            self._noticed_at = noticed_at
+        if new.keys() & self._kept_back.keys():
+            self._pending |= self._kept_back
+        self._pending |= new
+        for name in self._pending:
+            self._kept_back.pop(name, None)
+        if self.retry_at is None:
+            self.flush()
+
+    def flush(self) -> None:
+        """Push everything that is waiting."""
+        survey = Survey()
+        try:
+            if self._unsurveyed:
+                survey = self._survey()
+            outcome = self._release() if self._pending else None
+        except StoreUnavailable as error:
+            self._back_off(error)
+        except ScatterError as error:
+            self._reached(survey)
+            self._keep_back(error)
+        else:
+            was_away = self._reached(survey)
+            if outcome is not None:
+                self._landed(outcome, was_away=was_away)
+
+    def _release(self) -> Outcome:
+        """Push what is waiting, also over what the user made live by hand after a conflict."""
+        while True:
+            try:
+                return self.releases.push([self._candidate(c) for c in self._pending.values()])
+            except Conflict as error:
+                state = self.releases.journal.ledger.functions[error.function]
+                if state.live.bundle != self._tried.get(error.function) or error.live is None:
+                    raise
+                self._seen[error.function] = error.live
+                del self._tried[error.function]
+
+    def _candidate(self, changed: Changed) -> Candidate:
+        built = changed.built
+        return Candidate(
+            bundle=built.bundle,
+            seen=self._seen.get(changed.name),
+            lines=built.lines,
+            file=built.file,
+        )
+
+    # and then ----------------------------------------------------------------------------
+
+    def _back_off(self, error: StoreUnavailable) -> None:
+        """Try again later, and say so once."""
+        self.retry_at = self._clock() + self._retry_s * random.uniform(0.7, 1.3)  # noqa: S311
+        self._retry_s = min(self._retry_s * 1.6, _LONGEST_RETRY_S)
+        if not self._away:
+            self._tell(Reconnecting(message=str(error), waiting=tuple(self._pending)))
+        self._away = True
+
+    def _reached(self, survey: Survey) -> bool:
+        """Note that the store answers; return whether it had been away."""
+        was_away, self._away = self._away, False
+        self.retry_at, self._retry_s = None, _FIRST_RETRY_S
+        if was_away:
+            address = self.releases.journal.store.address
+            self._tell(Reconnected(address=address, survey=survey))
+        return was_away
+
+    def _keep_back(self, error: ScatterError) -> None:
+        """Say why a save was not pushed; it waits for the next edit of one of its functions."""
+        names = tuple(self._pending)
+        self._kept_back |= self._pending
+        self._pending = {}
+        if not isinstance(error, Conflict):
+            self._tell(Failed(message=str(error), functions=names))
+            return
+        self._tried |= {name: _digest(self._kept_back[name].built.bundle) for name in names}
+        self._tell(
+            Conflicted(
+                function=error.function,
+                seen=error.seen,
+                live=error.live,
+                author=error.author,
+                time=error.time,
+                kept_back=names,
+            )
+        )
+
+    def _landed(self, outcome: Outcome, *, was_away: bool) -> None:
+        """Tell what a push did, and remember it as seen."""
+        now = self._clock()
+        sequences = self._sequences(outcome, was_away=was_away)
+        pushed: list[PushedFunction] = []
+        already: list[tuple[str, int]] = []
+        for name, changed in self._pending.items():
+            version = outcome.versions[name]
+            if name in sequences:
+                before = self._live.get(name) or changed.before
+                pushed.append(_pushed(changed, version, outcome.sizes[name], before))
+            else:
+                already.append((name, version))
+            self._seen[name], self._live[name] = version, changed.built.bundle
+        self._pending = {}
+        if already:
+            self._tell(AlreadyLive(functions=tuple(already)))
+        if pushed:
+            self._tell(
+                Pushed(
+                    sequence=max(sequences.values()),
+                    functions=tuple(pushed),
+                    noticed_at=self._noticed_at,
+                    logged_s=now - self._noticed_at,
+                )
+            )
+
+    def _sequences(self, outcome: Outcome, *, was_away: bool) -> dict[str, int]:
+        """Return function → sequence of the release by which this push made it live.
+
+        When the connection breaks during a push, it may have landed: the retry then finds its own
+        work, and has nothing to release.
+        """
+        if outcome.release is not None:
+            return {c.function: outcome.release.sequence for c in outcome.release.changes}
+        if not was_away:
+            return {}
+        states = self.releases.journal.ledger.functions
+        return {
+            name: states[name].sequence
+            for name, version in outcome.versions.items()
+            if version != self._seen.get(name) and states[name].author == self.releases.author
+        }
+
+
+def _pushed(
+    changed: Changed, version: int, size_bytes: int, before: Bundle | None
+) -> PushedFunction:
+    added, removed = count_lines(before, changed.built.bundle)
+    return PushedFunction(
+        name=changed.name,
+        version=version,
+        added=added,
+        removed=removed,
+        size_bytes=size_bytes,
+        before=before,
+        after=changed.built.bundle,
+    )
+
+
+def _digest(bundle: Bundle) -> str:
+    """Return the digest of a bundle; empty for one that is too big to be live anywhere."""
+    try:
+        return digest_of(encode(bundle))
+    except Refused:
+        return ""

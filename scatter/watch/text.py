@@ -1,0 +1,249 @@
+"""Events as lines for people: one line a push, then what is wrong, within 80 columns where it can.
+
+Not here: where the lines go. Colour is used when it is asked for; `Text.on` decides for a stream
+(terminal, `NO_COLOR`, `TERM=dumb`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import singledispatchmethod
+from typing import TextIO
+
+from scatter.names import split
+from scatter.watch.events import (
+    Acknowledged,
+    AlreadyLive,
+    Conflicted,
+    Event,
+    Failed,
+    Mended,
+    Polling,
+    Pushed,
+    PushedFunction,
+    Reconnected,
+    Reconnecting,
+    Started,
+    Survey,
+)
+from scatter.workspace import Note, Problem, Vanished, diff_lines
+
+_COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
+_LISTED = 5
+"""How many names a line lists before it says how many more there are."""
+
+
+class Text:
+    """Makes lines of events. Remembers which short names are unique."""
+
+    def __init__(
+        self, *, colour: bool = False, show_diff: bool = False, acknowledged: bool = True
+    ) -> None:
+        """Choose what the lines look like.
+
+        Args:
+            colour: Use ANSI colours.
+            show_diff: Show what each push changed.
+            acknowledged: `Acknowledged` will follow each push, and its line stands for both.
+        """
+        self._colour = colour
+        self._show_diff = show_diff
+        self._acknowledged = acknowledged
+        self._short: Counter[str] = Counter()
+
+    @classmethod
+    def on(
+        cls, stream: TextIO, *, show_diff: bool = False, acknowledged: bool = True
+    ) -> Text:
+        """Return a `Text` that suits a stream."""
+        dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
+        colour = stream.isatty() and not dumb
+        return cls(colour=colour, show_diff=show_diff, acknowledged=acknowledged)
+
+    def lines(self, event: Event) -> Iterator[str]:
+        """Yield the lines of an event, without line ends; there may be none."""
+        yield from self._lines(event)
+
+    @singledispatchmethod
+    def _lines(self, event: Event) -> Iterator[str]:
+        raise TypeError(f"expected an event of scatter.watch, found {event!r}")
+
+    @_lines.register
+    def _(self, event: Started) -> Iterator[str]:
+        self._short = Counter(split(name)[1] for name in event.functions)
+        count = len(event.functions)
+        paths = ", ".join(map(_from_here, event.paths))
+        found = f"{count} tracked function{'' if count == 1 else 's'}"
+        found = found if count else "no function with @scatter.track yet"
+        yield f"watching {paths}: {found} → {event.namespace} on {event.address}"
+        yield from self._survey(event.survey or Survey())
+
+    def _survey(self, survey: Survey) -> Iterator[str]:
+        for drift in survey.drifted:
+            yield self._paint(
+                "yellow",
+                f"{self.short(drift.name)} differs from live v{drift.version} by {drift.author}: "
+                "an edit of it here will push over that",
+            )
+        if survey.unpushed:
+            verb = "is" if len(survey.unpushed) == 1 else "are"
+            yield self._paint(
+                "dim", f"never pushed {verb} {self._names(survey.unpushed)}: the first edit will"
+            )
+
+    @_lines.register
+    def _(self, event: Pushed) -> Iterator[str]:
+        if not self._acknowledged:
+            yield f"{self._versions(event)} in {_ms(event.logged_s)}"
+        if self._show_diff:
+            yield from self._diff(event)
+
+    @_lines.register
+    def _(self, event: Acknowledged) -> Iterator[str]:
+        versions = self._versions(event.pushed)
+        if event.error:
+            yield f"{versions} → nobody could be asked: {event.error}"
+            return
+        if not event.total:
+            yield f"{versions} in {_ms(event.pushed.logged_s)}; no process runs under an agent"
+            return
+        whole = event.applied == event.total
+        count = self._paint("green" if whole else "yellow", f"{event.applied}/{event.total}")
+        noun = "process" if event.total == 1 else "processes"
+        yield f"{versions} → {count} {noun} in {_ms(event.elapsed_s)}"
+        for process, reason in event.refused:
+            yield self._paint("red", f"  refused by {process}: {reason}")
+        if event.behind:
+            yield self._paint("yellow", f"  no answer yet from {_some(event.behind)}")
+
+    @_lines.register
+    def _(self, event: AlreadyLive) -> Iterator[str]:
+        done = (f"{self.short(name)} v{version}" for name, version in event.functions)
+        yield f"{', '.join(done)}: that code is live already, nothing to push"
+
+    @_lines.register
+    def _(self, event: Conflicted) -> Iterator[str]:
+        name = self.short(event.function)
+        others = [n for n in event.kept_back if n != event.function]
+        also = f" ({self._names(others)}, saved with it, waits too)" if others else ""
+        seen = f"your code is from v{event.seen}" if event.seen else "you have not seen it"
+        yield self._paint(
+            "red",
+            f"{name} not pushed{also}: v{event.live} by {event.author} at {_minute(event.time)}, "
+            f"{seen}. See `scatter diff {name}`; go over it with `scatter push --force {name}`",
+        )
+
+    @_lines.register
+    def _(self, event: Failed) -> Iterator[str]:
+        names = f"{self._names(event.functions)} not pushed: " if event.functions else ""
+        yield self._paint("red", f"{names}{event.message}")
+
+    @_lines.register
+    def _(self, event: Reconnecting) -> Iterator[str]:
+        kept = f" {self._names(event.waiting)} will be pushed" if event.waiting else " Trying again"
+        yield self._paint("yellow", f"{event.message}{kept} when it is back.")
+
+    @_lines.register
+    def _(self, event: Reconnected) -> Iterator[str]:
+        yield f"connected to {event.address}"
+        yield from self._survey(event.survey)
+
+    @_lines.register
+    def _(self, event: Mended) -> Iterator[str]:
+        yield f"{event.file} is in order again, nothing to push"
+
+    @_lines.register
+    def _(self, event: Polling) -> Iterator[str]:
+        yield self._paint(
+            "yellow", f"looking at the files every {_ms(event.every_s)}: {event.reason}"
+        )
+
+    @_lines.register
+    def _(self, event: Problem) -> Iterator[str]:
+        what = "" if event.kind == "duplicate" else ", nothing pushed"
+        yield self._paint("red", f"{event}{what}")
+        if event.text:
+            text = event.text.lstrip()
+            yield f"    {text}"
+            at = event.column - 1 - (len(event.text) - len(text))
+            if 0 <= at <= len(text):
+                yield "    " + " " * at + "^"
+
+    @_lines.register
+    def _(self, event: Vanished) -> Iterator[str]:
+        name = self.short(event.name)
+        advice = f"it stays live. To remove it: `scatter delete {name}`"
+        yield self._paint("yellow", f"{name} is gone from {event.file}; {advice}")
+
+    @_lines.register
+    def _(self, event: Note) -> Iterator[str]:
+        where = f"{event.name} ({event.file}:{event.line}) changed"
+        if event.kind == "state":
+            yield f"{where}, but it is state: it stays as it is in running processes"
+        else:
+            yield f"{where}: processes with instances of the old class may refuse it"
+
+    # parts of lines ----------------------------------------------------------------------
+
+    def short(self, name: str) -> str:
+        """Return the shortest form of a name that is unique among the functions found."""
+        module, qualname = split(name)
+        return qualname if module and self._short[qualname] <= 1 else name
+
+    def _names(self, names: Sequence[str]) -> str:
+        return _some([self.short(name) for name in names])
+
+    def _versions(self, pushed: Pushed) -> str:
+        """Return `score v8 (+3 −1, 412 B), rank v3 (…)`, shorter when there are many."""
+        whole = [self._version(one, counts=True) for one in pushed.functions]
+        if len(whole) > 2:
+            whole = [self._version(one, counts=False) for one in pushed.functions]
+        return _some(whole)
+
+    def _version(self, one: PushedFunction, *, counts: bool) -> str:
+        text = f"{self._paint('bold', self.short(one.name))} v{one.version}"
+        if not counts:
+            return text
+        return f"{text} (+{one.added} −{one.removed}, {_bytes(one.size_bytes)})"
+
+    def _diff(self, pushed: Pushed) -> Iterator[str]:
+        colours = {"+": "green", "-": "red", "@": "cyan"}
+        for one in pushed.functions:
+            yield self._paint("bold", f"{one.name} v{one.version}")
+            for line in diff_lines(one.before, one.after):
+                yield self._paint(colours.get(line[:1], ""), line)
+
+    def _paint(self, colour: str, text: str) -> str:
+        code = _COLOURS.get(colour)
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return names separated by commas; of many, the first ones and a count."""
+    rest = len(names) - _LISTED
+    more = f" and {rest} more" if rest > 0 else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _bytes(size: int) -> str:
+    return f"{size} B" if size < 10_000 else f"{size / 1024:.0f} KB"
+
+
+def _minute(time: str) -> str:
+    """Return `2026-11-23 08:31` of an ISO time."""
+    return time[:16].replace("T", " ")
+
+
+def _from_here(path: str) -> str:
+    """Return a path relative to the working directory, where it is inside."""
+    inside = os.path.relpath(path)
+    return path if inside.startswith("..") else inside
+
+
+

@@ -1,0 +1,354 @@
+"""The workspace: remembers what each file held, and says which functions a save changed.
+
+Not here: when to look (`scatter.watch`), the rules of doubt (`scatter.workspace.doubt`).
+
+The tracked functions are those with `@scatter.track`. Patterns of whole modules will come in at
+two places only: `_concerns` and `_functions_in`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scatter.analysis import ModuleSource, SourceError
+from scatter.bundle.build import Built, build
+from scatter.errors import Refused, UsageError
+from scatter.names import check, module_of_file
+from scatter.workspace import files
+from scatter.workspace.changes import Changed, Changes, Note, Problem, Vanished
+from scatter.workspace.compare import same_bundle
+from scatter.workspace.doubt import doubts
+from scatter.workspace.notes import notes_between
+
+SETTLE_S = 0.15
+"""How long a save that may be half-written must stay the same to be believed."""
+_OPEN_SETTLE_S = 1.5
+"""The same for a file that somebody still has open for writing, or that keeps changing."""
+_OPEN_AGAIN_S = 0.005
+"""When to look again at such a file: most writers are done within a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """One state that a file was seen in.
+
+    Attributes:
+        exists: Whether there is a file.
+        text: Its text; None when it does not exist or cannot be read.
+        source: What was read from it, when it concerns us and is Python.
+        problem: Why not, when it does and is not.
+    """
+
+    exists: bool
+    text: str | None = None
+    source: ModuleSource | None = None
+    problem: Problem | None = None
+
+
+_GONE = _State(exists=False)
+
+
+@dataclass(slots=True)
+class _File:
+    """What is known of one file.
+
+    Attributes:
+        path, label: Where it is; its path for people.
+        believed: The state that was last believed.
+        source: The last believed text that was Python, for comparing with the next.
+        built: Functions in it by full name, as of `source`.
+        doubted: A state in doubt, and since when.
+        signature: Of what was last read; None when it must be read again.
+    """
+
+    path: Path
+    label: str
+    believed: _State = _GONE
+    source: ModuleSource | None = None
+    built: dict[str, Built] = field(default_factory=dict)
+    doubted: tuple[_State, float] | None = None
+    signature: files.Signature | None = None
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one look, begun at `now`, has found so far."""
+
+    now: float
+    touched: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    ask_again: list[float] = field(default_factory=list)
+    read: int = 0
+
+
+class Workspace:
+    """The tracked functions of some files and directories. One thread at a time."""
+
+    def __init__(
+        self,
+        paths: Iterable[Path | str],
+        *,
+        settle_s: float = SETTLE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Name what belongs to the workspace; nothing is read yet.
+
+        Raises:
+            UsageError: A path does not exist.
+        """
+        self.roots = tuple(Path(path).resolve() for path in paths)
+        for root in self.roots:
+            if not root.exists():
+                raise UsageError(f"{root} does not exist. Name files or directories to read.")
+        self.directories: frozenset[Path] = frozenset()
+        self._project = _project_of(self.roots)
+        self._settle_s = settle_s
+        self._clock = clock
+        self._files: dict[Path, _File] = {}
+        self._owners: dict[str, set[Path]] = defaultdict(set)
+        self._last: dict[str, Built] = {}
+        self._loading = False
+
+    def __repr__(self) -> str:
+        roots = ", ".join(map(str, self.roots))
+        return f"<Workspace of {roots}: {len(self.functions)} functions>"
+
+    @property
+    def functions(self) -> Mapping[str, Built]:
+        """Every tracked function that exactly one place defines, by full name."""
+        return {
+            name: self._last[name]
+            for name, owners in sorted(self._owners.items())
+            if len(owners) == 1 and name in self._last
+        }
+
+    def file_of(self, name: str) -> str:
+        """Return the file that defines a function, relative to the project; empty if none."""
+        owners = self._owners.get(name) or ()
+        return min((self._files[path].label for path in owners), default="")
+
+    def load(self) -> Changes:
+        """Read everything for the first time; every function found is reported as new."""
+        self._loading = True
+        try:
+            return self.refresh()
+        finally:
+            self._loading = False
+
+    def refresh(self, paths: Iterable[Path | str] | None = None) -> Changes:
+        """Look at the working tree, and say what changed since the last look.
+
+        Args:
+            paths: Files that may have changed; None: all of them, also for new ones. Files in
+                doubt are always looked at.
+        """
+        found = _Found(now=self._clock())
+        for path in sorted(self._targets(paths)):
+            self._look(path, found)
+        changed, vanished = self._compare(found)
+        return Changes(
+            changed=changed,
+            vanished=vanished,
+            problems=tuple(found.problems),
+            notes=tuple(found.notes),
+            mended=tuple(found.mended),
+            ask_again_at=min(found.ask_again, default=None),
+            read=found.read,
+        )
+
+    def _targets(self, paths: Iterable[Path | str] | None) -> set[Path]:
+        """Return the files to look at."""
+        if paths is None:
+            present, self.directories = files.find(self.roots)
+            return {*present, *self._files}
+        named = {Path(path) for path in paths}
+        named = {path for path in named if files.is_source(path.name) and not path.is_dir()}
+        return named | {path for path, file in self._files.items() if file.doubted}
+
+    # one file ----------------------------------------------------------------------------
+
+    def _look(self, path: Path, found: _Found) -> None:
+        """Read one file, and believe what it holds or doubt it."""
+        file = self._files.get(path) or _File(path=path, label=self._label(path))
+        if file.signature and not file.doubted and files.signature_of(path) == file.signature:
+            return
+        self._files[path] = file
+        reading = files.read(path)
+        file.signature = reading.signature
+        found.read += reading.data is not None
+        state = self._understand(file, reading)
+        if state is None:
+            found.ask_again.append(found.now + _OPEN_AGAIN_S)
+        elif state is file.believed:
+            file.doubted = None
+        else:
+            self._judge(file, state, self._wait_s(file, state, reading), found)
+
+    def _judge(self, file: _File, state: _State, wait_s: float, found: _Found) -> None:
+        """Believe a state if it has stayed for `wait_s`; else remember it as doubted."""
+        now = found.now
+        since = file.doubted[1] if file.doubted and file.doubted[0] is state else now
+        if now >= since + wait_s:
+            file.doubted = None
+            self._believe(file, state, found)
+            return
+        file.doubted = (state, since)
+        is_open = wait_s == _OPEN_SETTLE_S
+        found.ask_again.append(now + _OPEN_AGAIN_S if is_open else since + wait_s)
+
+    def _understand(self, file: _File, reading: files.Reading) -> _State | None:
+        """Return the state of a file, the known one if it is known; None if it keeps changing."""
+        if reading.data is None:
+            if reading.unsure:
+                return None
+            state = _GONE
+            if reading.error:
+                problem = Problem(kind="unreadable", file=file.label, message=reading.error)
+                state = _State(exists=True, problem=problem)
+            return _known(file, state)
+        try:
+            text = files.decode(reading.data)
+        except SyntaxError as error:
+            return _known(file, _State(exists=True, problem=_syntax_problem(error, file.label)))
+        for known in (file.believed, file.doubted[0] if file.doubted else _GONE):
+            if known.text == text:
+                return known
+        return self._parse(file, text)
+
+    def _parse(self, file: _File, text: str) -> _State:
+        """Return the state of a file with a text that was not seen just before."""
+        if file.source is None and not self._concerns(text):
+            return _State(exists=True, text=text)
+        try:
+            source = ModuleSource(text, name=module_of_file(file.path), file=file.label)
+        except SourceError as error:
+            problem = _syntax_problem(error, file.label)
+            return _State(exists=True, text=text, problem=problem)
+        return _State(exists=True, text=text, source=source)
+
+    def _wait_s(self, file: _File, state: _State, reading: files.Reading) -> float:
+        """Return how long a state must stay before it is believed."""
+        if self._loading:
+            return 0.0
+        if reading.unsure:
+            return _OPEN_SETTLE_S
+        if file.source is None and state.source is None and state.problem is None:
+            return 0.0  # none of our business, and never was
+        if file.source and state.source and not doubts(file.source, state.source):
+            return 0.0
+        return self._settle_s
+
+    def _believe(self, file: _File, state: _State, found: _Found) -> None:
+        """Take a state as what somebody meant, and note which functions it touches."""
+        if file.believed.problem and not state.problem:
+            found.mended.append(file.label)
+        file.believed = state
+        if state.problem:
+            found.problems.append(state.problem)
+            return  # its functions stay known as they were
+        built = self._functions_in(state.source, found) if state.source else {}
+        if file.source and state.source:
+            found.notes += notes_between(file.source, state.source, built, file.label)
+        for name in file.built.keys() | built.keys():
+            found.touched.add(name)
+            self._owners[name].discard(file.path)
+        for name in built:
+            self._owners[name].add(file.path)
+        file.built = built
+        file.source = state.source or file.source
+
+    def _concerns(self, text: str) -> bool:
+        """Return whether a text can have tracked functions: a quick test, before parsing."""
+        return "scatter" in text
+
+    def _functions_in(self, source: ModuleSource, found: _Found) -> dict[str, Built]:
+        """Return the tracked functions of a module by full name."""
+        tracked = source.tracked
+        built: dict[str, Built] = {}
+        for qualname, function in tracked.items():
+            try:
+                one = build(source, qualname, is_tracked=tracked.__contains__)
+                name = check(one.bundle.function)
+            except (Refused, UsageError) as error:
+                found.problems.append(_refused(error, source.file, function.line))
+                continue
+            if name in built:
+                lines = (built.pop(name).lines[0], function.line)
+                found.problems.append(_twice_in_file(name, source.file, lines))
+            else:
+                built[name] = one
+        return built
+
+    # all files ---------------------------------------------------------------------------
+
+    def _compare(self, found: _Found) -> tuple[tuple[Changed, ...], tuple[Vanished, ...]]:
+        """Return which touched functions changed, and which no file defines any more."""
+        changed: list[Changed] = []
+        vanished: list[Vanished] = []
+        for name in sorted(found.touched):
+            owners = sorted(self._owners[name])
+            last = self._last.get(name)
+            if len(owners) > 1:
+                found.problems.append(_duplicate(name, [self._files[p].label for p in owners]))
+            elif owners:
+                built = self._last[name] = self._files[owners[0]].built[name]
+                if last is None or not same_bundle(last.bundle, built.bundle):
+                    before = last.bundle if last else None
+                    changed.append(Changed(name=name, built=built, before=before))
+            elif last is not None:
+                vanished.append(Vanished(name=name, file=last.file))
+        return tuple(changed), tuple(vanished)
+
+    def _label(self, path: Path) -> str:
+        """Return a file's path relative to the project."""
+        inside = path.is_relative_to(self._project)
+        return (path.relative_to(self._project) if inside else path).as_posix()
+
+
+def _known(file: _File, state: _State) -> _State:
+    """Return the believed or doubted state that equals `state`, or itself."""
+    known = (file.believed, file.doubted[0] if file.doubted else file.believed)
+    return next((k for k in known if k == state), state)
+
+
+def _project_of(roots: Sequence[Path]) -> Path:
+    """Return the directory to which paths are shown relative: that of the project, if any."""
+    start = roots[0] if roots and roots[0].is_dir() else roots[0].parent if roots else Path.cwd()
+    for folder in (start, *start.parents):
+        if (folder / "pyproject.toml").exists() or (folder / ".git").exists():
+            return folder
+    return start
+
+
+def _syntax_problem(error: SyntaxError, file: str) -> Problem:
+    return Problem(
+        kind="syntax",
+        file=file,
+        message=error.msg or str(error),
+        line=error.lineno or 0,
+        column=error.offset or 0,
+        text=(error.text or "").rstrip("\n"),
+    )
+
+
+def _refused(error: Refused | UsageError, file: str, line: int) -> Problem:
+    return Problem(kind="refused", file=file, message=str(error), line=line)
+
+
+def _twice_in_file(name: str, file: str, lines: tuple[int, int]) -> Problem:
+    message = f"`{name}` is defined here and in line {lines[0]}. Give one of them another name."
+    return Problem(kind="duplicate", file=file, message=message, line=lines[1])
+
+
+def _duplicate(name: str, labels: list[str]) -> Problem:
+    message = (
+        f"`{name}` is defined in {' and '.join(labels)}, so neither is pushed. "
+        "Rename one, or give it a name with @scatter.track(name=...)."
+    )
+    return Problem(kind="duplicate", file=labels[0], message=message)
