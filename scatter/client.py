@@ -27,7 +27,8 @@ from scatter.bundle.build import Built, build
 from scatter.config import Settings, resolve
 from scatter.errors import NotFound, Refused, UsageError
 from scatter.log import Journal
-from scatter.model import SHIPPED, Change, FunctionState, Version
+from scatter.model import Change, FunctionState, Version
+from scatter.names import SHIPPED
 from scatter.names import resolve as resolve_name
 from scatter.registry import REGISTRY, Registry
 from scatter.releases import Candidate, Releases

@@ -139,12 +139,9 @@ class _Stage:
         self._stack.callback(self._stop.set)
 
     def _watch(self) -> None:
-        from scatter.client import Client
-        from scatter.registry import Registry
         from scatter.watch import watch
         from scatter.watch.text import Text
 
-        client = Client(self.settings, registry=Registry())
         text = Text()
 
         def on_event(event: Any) -> None:
@@ -153,9 +150,9 @@ class _Stage:
                 for line in text.lines(event):
                     self.say(f"  {line}")
 
-        watch([self.shop], releases=client.releases, on_event=on_event, stop_event=self._stop,
-              ask=client.ask())
-        client.close()
+        watch(
+            [self.shop], settings=self.settings, on_event=on_event, stop_event=self._stop
+        )
 
     def _ask(self, worker: Worker) -> None:
         """Be a client of one worker: ask, and ask again."""

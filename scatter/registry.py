@@ -142,6 +142,7 @@ def _new_slot(
     )
     slot = Slot(name, function, shipped, fetched=fetched)
     slot.seen = before.seen if before else None
+    slot.redefined = before is not None and not before.fetched
     slot.show()
     return slot
 

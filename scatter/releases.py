@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from scatter.bundle import Bundle, decode, digest_of, encode
 from scatter.errors import Conflict, NotFound, Refused, UsageError
 from scatter.log import Draft, Journal, Ledger
-from scatter.model import SHIPPED, Change, FunctionState, Release, Version
-from scatter.names import check, resolve
+from scatter.model import Change, FunctionState, Release, Version
+from scatter.names import SHIPPED, check, resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,11 +93,22 @@ class Slot:
         running: What runs now.
         fetched: The function was obtained by `get`; it has no deployed code.
         held: The function was moved by hand and does not follow the log.
+        redefined: The function was defined anew in this process (a notebook cell run again).
         seen: Newest version that this process knows to be live; None: it never saw one.
         loaded: Version → what stays loaded.
     """
 
-    __slots__ = ("fetched", "function", "held", "loaded", "name", "running", "seen", "shipped")
+    __slots__ = (
+        "fetched",
+        "function",
+        "held",
+        "loaded",
+        "name",
+        "redefined",
+        "running",
+        "seen",
+        "shipped",
+    )
 
     def __init__(
         self, name: str, function: FunctionType, shipped: Linked, *, fetched: bool = False
@@ -109,6 +120,7 @@ class Slot:
         self.running = shipped
         self.fetched = fetched
         self.held = False
+        self.redefined = False
         self.seen: int | None = None
         self.loaded: dict[int, Linked] = {}
 

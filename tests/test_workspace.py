@@ -130,8 +130,15 @@ def test_files_of_others_and_copies_are_left_alone(tmp_path: Path, place: str) -
 def test_huge_files_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "data.py").write_text("import scatter\n" + "# x\n" * 600_000)
     changes = Workspace([tmp_path]).load()
-    assert changes.read == 0
-    assert [p.kind for p in changes.problems] == ["unreadable"]
+    assert (changes.read, changes.problems) == (0, ())
+
+
+def test_a_file_that_became_unreadable_is_a_problem_and_keeps_its_functions(desk: Desk) -> None:
+    desk.file.write_text(PRICING + "# x\n" * 600_000)
+    assert not desk.workspace.refresh([desk.file])
+    (problem,) = desk.settle().problems
+    assert str(problem) == "pricing.py: it is larger than 2 MB"
+    assert len(desk.workspace.functions) == 3
 
 
 def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
@@ -396,11 +403,12 @@ def in_parts(file: Path, text: str, cut: float) -> Iterator[None]:
     yield
 
 
-def in_two_goes(file: Path, text: str, cut: float) -> Iterator[None]:
-    file.write_text(text[: int(len(text) * cut)])
+def in_two_goes(file: Path, text: str, line: int) -> Iterator[None]:
+    lines = text.splitlines(keepends=True)
+    file.write_text("".join(lines[:line]))
     yield
     with file.open("a") as out:
-        out.write(text[int(len(text) * cut) :])
+        out.write("".join(lines[line:]))
     yield
 
 
@@ -502,9 +510,9 @@ def test_no_torn_function_is_ever_seen_and_the_last_state_always_arrives(
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(first=modules(), second=modules(), cut=st.floats(0, 1))
-def test_a_save_in_two_goes_settles_unless_it_ends_as_the_file_did(
-    tmp_path: Path, first: str, second: str, cut: float
+@given(first=modules(), second=modules(), line=st.integers(0, 30))
+def test_a_save_in_two_goes_is_known_by_its_end(
+    tmp_path: Path, first: str, second: str, line: int
 ) -> None:
     """Without the kernel's word on who writes, the shape of the text must do."""
     file = tmp_path / "shop.py"
@@ -513,7 +521,7 @@ def test_a_save_in_two_goes_settles_unless_it_ends_as_the_file_did(
     workspace = Workspace([tmp_path], clock=clock)
     workspace.load()
     sources = set(meant(first).values()) | set(meant(second).values())
-    for _ in in_two_goes(file, second, cut):
+    for _ in in_two_goes(file, second, line):
         for change in workspace.refresh([file]).changed:
             assert change.built.bundle.source.rstrip() in sources
     clock.now += 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,15 +70,18 @@ def _candidates(releases: Releases, paths: tuple[Path, ...], only: tuple[str, ..
     """Return what the files hold, as candidates; each file that cannot be read is an error."""
     from scatter.names import resolve
     from scatter.releases import Candidate
+    from scatter.watch import Text
     from scatter.workspace import Workspace
 
     workspace = Workspace(paths)
-    problems = workspace.scan()
+    problems = workspace.load().problems
     if problems:
-        for problem in problems[:-1]:
-            say(str(problem))
-        raise UsageError(f"{problems[-1]} Nothing was pushed.")
-    built = workspace.functions()
+        text = Text.on(sys.stderr)
+        for problem in problems:
+            for line in text.lines(problem):
+                say(line)
+        raise UsageError("Nothing was pushed: mend the files named above.")
+    built = workspace.functions
     if not built:
         where = ", ".join(map(str, paths))
         raise UsageError(f"No tracked function in {where}. Put @scatter.track above a `def`.")
@@ -199,16 +203,18 @@ def _acknowledge(releases: Releases, release: Release | None, wait_s: float, *, 
 
     store = releases.journal.store
     try:
-        acks = wait_for(store, store.doorbell(), release.sequence, timeout_s=wait_s)
+        names = [change.function for change in release.changes]
+        acks = wait_for(
+            store, store.doorbell(), release.sequence, timeout_s=wait_s, functions=names
+        )
     except ScatterError as error:
         complain(error)
         return
     if not quiet:
         say(str(acks))
-    refused = {r.id: "; ".join(x.message for x in r.refused) for r in acks.processes if r.refused}
-    if refused:
+    if acks.refused:
         raise PartialRelease(
-            f"Release {release.sequence} was refused by {len(refused)} of "
-            f"{len(acks.processes)} processes. See `scatter status`.",
-            refusals=refused,
+            f"Release {release.sequence} was refused by {len(acks.refused)} of {acks.total} "
+            "processes. See `scatter status`.",
+            refusals={report.id: found[0].message for report, found in acks.refused},
         )

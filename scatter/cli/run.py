@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import sys
 from pathlib import Path
 
 import click
@@ -24,21 +24,19 @@ def watch_(ctx: click.Context, paths: tuple[Path, ...], show_diff: bool) -> None
     scatter watch src/
     scatter -n shop watch . --diff
     """
-    from scatter.watch import watch
-    from scatter.watch.text import lines_of
+    from scatter.watch import Event, Text, watch
 
     settings = settings_of(ctx)
     chosen = paths or tuple(Path(p) for p in settings.paths)
-    stop = threading.Event()
+    text = Text.on(sys.stdout, show_diff=show_diff)
 
-    def show(event: object) -> None:
-        for line in lines_of(event, show_diff=show_diff):
+    def show(event: Event) -> None:
+        for line in text.lines(event):
             data(line)
 
     try:
-        watch(chosen, settings=settings, on_event=show, stop_event=stop)
+        watch(chosen, settings=settings, on_event=show)
     except KeyboardInterrupt:
-        stop.set()
         say("Stopped.")
 
 

@@ -27,7 +27,8 @@ from scatter.trust import Signer, Unsigned, Verifier
 SNAPSHOT_EVERY = 256
 """Releases between two snapshots, or as many as there are functions, whichever is more."""
 _TRIES = 100
-_PAGE = 256
+_FIRST_PAGE, _PAGE = 8, 256
+"""Entries asked for at first (a look costs little when nothing is new), and when far behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +84,15 @@ class Journal:
             if not self.ledger.sequence:
                 self._begin_at_snapshot()
             releases: list[Release] = []
+            page = _FIRST_PAGE
             while True:
-                tail = self.store.read(self.ledger.sequence, _PAGE)
+                tail = self.store.read(self.ledger.sequence, page)
                 self._check_tip(tail.tip)
                 self._recent = dict(tail.recent) or self._recent
                 releases += [self.ledger.advance(entry) for entry in tail.entries]
                 if not tail.entries or self.ledger.sequence >= tail.tip:
                     return releases
+                page = _PAGE
 
     def _check_tip(self, tip: int) -> None:
         if tip < self.ledger.sequence:

@@ -20,7 +20,8 @@ from typing import Any
 
 from scatter.errors import Untrusted
 from scatter.log import envelope, statement
-from scatter.model import SHIPPED, Change, FunctionState, Release
+from scatter.model import Change, FunctionState, Release
+from scatter.names import SHIPPED
 from scatter.trust import Verifier
 
 _SNAPSHOT_MAGIC = b"SCS1"

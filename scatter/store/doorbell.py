@@ -70,9 +70,7 @@ class RedisDoorbell:
         keys += ["log"] * log
         asked = self._set_flags()
         channels = [self._channel(key) for key in keys]
-        self._link.run([("UNSUBSCRIBE",)])
-        for first in range(0, len(channels), 500):
-            self._link.run([("SUBSCRIBE", *channels[first : first + 500])])
+        self._link.subscribe(channels, only=True)
         self._works = asked or self._probe()
         self._trouble = "" if self._works else _NO_RINGS
 
@@ -101,7 +99,7 @@ class RedisDoorbell:
         key = f"process:probe-{secrets.token_hex(6)}"
         channel = self._channel(key)
         try:
-            self._link.run([("SUBSCRIBE", channel)])
+            self._link.subscribe([channel])
             self._link.run(
                 [
                     ("HSET", self._prefix + key, "probe", "1"),
@@ -116,7 +114,7 @@ class RedisDoorbell:
         while not heard and time.monotonic() < deadline:
             self._link.wait(deadline - time.monotonic(), self._wake_in.fileno())
             heard = self._sort(channel)
-        self._link.run([("UNSUBSCRIBE", channel)])
+        self._link.unsubscribe(channel)
         return heard
 
     def _sort(self, own: str = "") -> bool:

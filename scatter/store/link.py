@@ -16,6 +16,7 @@ Invariants
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import threading
 import time
@@ -158,6 +159,40 @@ class Link:
         return self._connection
 
     # notifications -----------------------------------------------------------------------
+
+    def subscribe(self, channels: Sequence[str], *, only: bool = False) -> None:
+        """Have notifications of these channels pushed; with `only`, of no others any more.
+
+        Under RESP3 a subscription is confirmed by pushes, not by a reply; a PING with a mark of
+        ours behind it tells when everything before was taken, or refused.
+
+        Raises:
+            StoreUnavailable, StoreRefused: As for `run`.
+        """
+        mark = secrets.token_hex(8).encode()
+        commands: list[Command] = [("UNSUBSCRIBE",)] if only else []
+        commands += [("SUBSCRIBE", *channels)] if channels else []
+        with self._lock:
+            connection = self._connected()
+            try:
+                packed = connection.pack_commands([*commands, ("PING", mark)])
+                connection.send_packed_command(packed, check_health=False)
+                replies = [_reply(connection)]
+                while replies[-1] != mark:
+                    replies.append(_reply(connection))
+            except (redis.RedisError, OSError, AttributeError) as error:
+                self.close()
+                raise self._translated(error) from error
+        for reply in replies:
+            if isinstance(reply, redis.ResponseError):
+                raise self._translated(reply, "SUBSCRIBE") from reply
+
+    def unsubscribe(self, channel: str) -> None:
+        """End one subscription."""
+        with self._lock:
+            connection = self._connected()
+            packed = connection.pack_commands([("UNSUBSCRIBE", channel)])
+            connection.send_packed_command(packed, check_health=False)
 
     def wait(self, timeout_s: float, wake_fd: int) -> bool:
         """Wait until a notification is there, `wake_fd` can be read, or the time is up.

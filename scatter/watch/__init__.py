@@ -11,7 +11,6 @@ Invariants
 4. Nothing is deleted because a file or function went away.
 """
 
-from scatter.watch.connected import watch
 from scatter.watch.events import (
     Acknowledged,
     AlreadyLive,
@@ -29,7 +28,7 @@ from scatter.watch.events import (
     Survey,
 )
 from scatter.watch.text import Text
-from scatter.watch.watcher import Watcher
+from scatter.watch.watcher import Watcher, watch
 
 __all__ = [
     "Acknowledged",

@@ -6,7 +6,8 @@ overtaken is answered at once.
 
 Invariants
 1. Owned by one `watch` call: started with the first push, joined when the call returns.
-2. It waits at most `PATIENCE_S` for a push, and ends within one slice of that when stopped.
+2. It waits at most `PATIENCE_S` for a push. When stopped it has `_LAST_S` to finish; what it
+   would tell after that is dropped.
 3. Not fork-safe, and need not be: the watcher never forks.
 """
 
@@ -14,33 +15,19 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
+from scatter.acks import Acks, label
 from scatter.errors import ScatterError
-from scatter.model import ProcessReport
 from scatter.watch.events import Acknowledged, Pushed
 
 PATIENCE_S = 2.0
 """How long a push waits for processes that do not answer before they are named."""
+_LAST_S = 0.25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What processes answered to one release.
-
-    Attributes:
-        applied, behind: Reports of the processes that did and did not take it.
-        refused: (report, reason) of those that would not.
-    """
-
-    applied: Sequence[ProcessReport] = ()
-    behind: Sequence[ProcessReport] = ()
-    refused: Sequence[tuple[ProcessReport, str]] = ()
-
-
-Ask = Callable[[int, float], Answers]
-"""Waits until every process has answered release `sequence`, at most so many seconds."""
+Ask = Callable[[Pushed, float], Acks]
+"""Waits until every process has answered a push, at most so many seconds."""
 
 
 class Acknowledger:
@@ -55,6 +42,7 @@ class Acknowledger:
         self._clock = clock
         self._pushes: queue.SimpleQueue[Pushed | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._stopped = False
 
     def add(self, pushed: Pushed) -> None:
         """Ask about a push, soon."""
@@ -64,34 +52,35 @@ class Acknowledger:
         self._pushes.put(pushed)
 
     def stop(self) -> None:
-        """Answer what is open, and end. Idempotent."""
+        """Answer what can be answered quickly, and end. Idempotent."""
         if self._thread is not None:
             self._pushes.put(None)
-            self._thread.join(PATIENCE_S + 1.0)
+            self._thread.join(_LAST_S)
+            self._stopped = True
 
     def _run(self) -> None:
         while (pushed := self._pushes.get()) is not None:
-            self._tell(self._answered(pushed))
+            answered = self._answered(pushed)
+            if not self._stopped:
+                self._tell(answered)
 
     def _answered(self, pushed: Pushed) -> Acknowledged:
         """Return what the processes did about one push."""
-        error = ""
+        acks, error = Acks(), ""
         try:
-            answers = self._ask(pushed.sequence, PATIENCE_S)
+            acks = self._ask(pushed, PATIENCE_S)
         except ScatterError as failure:
-            answers, error = Answers(), str(failure)
+            error = str(failure)
         return Acknowledged(
             pushed=pushed,
-            applied=len(answers.applied),
-            total=len(answers.applied) + len(answers.behind) + len(answers.refused),
+            applied=len(acks.applied),
+            total=acks.total,
             elapsed_s=self._clock() - pushed.noticed_at,
-            behind=tuple(_label(report) for report in answers.behind),
-            refused=tuple((_label(report), reason) for report, reason in answers.refused),
+            behind=tuple(map(label, acks.behind)),
+            refused=tuple(
+                (label(report), refusal.message)
+                for report, refusals in acks.refused
+                for refusal in refusals
+            ),
             error=error,
         )
-
-
-def _label(report: ProcessReport) -> str:
-    """Return how people know a process: application, host and pid."""
-    name = f"{report.application} " if report.application else ""
-    return f"{name}{report.host}:{report.pid}"

@@ -110,7 +110,7 @@ class Acknowledged:
         elapsed_s: Seconds from the save being noticed until the last one answered, or until the
             watcher stopped waiting.
         behind: Processes that have not answered, as people know them.
-        refused: (process, reason) of those that would not take it.
+        refused: (process, reason) for each function that a process would not take.
         error: Why nobody could be asked; empty if they could.
     """
 

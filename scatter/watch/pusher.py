@@ -5,7 +5,7 @@ and says what time it is.
 
 Invariants
 1. `seen` of a function moves only when this watcher read its live version at the start, or made
-   or met it with its own push: never because a colleague's release was read in passing.
+   or met it with a push of its own: never because a colleague's release was read in passing.
 2. What could not be pushed is kept. While the store is away, newer edits take the place of older
    ones, and all go out in one release when it is back. After a conflict or a refusal they wait
    for the next edit of one of them, and then go out together with it.
@@ -59,7 +59,6 @@ class Pusher:
         self._live: dict[str, Bundle] = {}
         self._pending: dict[str, Changed] = {}
         self._kept_back: dict[str, Changed] = {}
-        self._tried: dict[str, str] = {}
         self._noticed_at = 0.0
         self._away = False
         self._retry_s = _FIRST_RETRY_S
@@ -91,8 +90,9 @@ class Pusher:
         self._live |= {name: files[name].bundle for name in live}
         other = {n: s for n, s in live.items() if s.live.bundle != _digest(files[n].bundle)}
         bundles = self.releases.journal.bundles(state.live for state in other.values())
-        self._live |= {n: decode(bundles[s.live.bundle]) for n, s in other.items()
-                       if s.live.bundle in bundles}
+        self._live |= {
+            n: decode(bundles[s.live.bundle]) for n, s in other.items() if s.live.bundle in bundles
+        }
         self._unsurveyed = {}
         return Survey(
             drifted=tuple(
@@ -136,16 +136,25 @@ class Pusher:
                 self._landed(outcome, was_away=was_away)
 
     def _release(self) -> Outcome:
-        """Push what is waiting, also over what the user made live by hand after a conflict."""
+        """Push what is waiting.
+
+        A version that somebody released meanwhile is no conflict where the file held the same
+        code before this edit: it was pushed from here by hand, or came by `git pull`.
+        """
         while True:
             try:
                 return self.releases.push([self._candidate(c) for c in self._pending.values()])
             except Conflict as error:
-                state = self.releases.journal.ledger.functions[error.function]
-                if state.live.bundle != self._tried.get(error.function) or error.live is None:
+                if error.live is None or not self._had_live(error.function):
                     raise
                 self._seen[error.function] = error.live
-                del self._tried[error.function]
+
+    def _had_live(self, name: str) -> bool:
+        """Return whether the file held, before the edit that waits, what is live now."""
+        before = self._pending[name].before
+        live = self.releases.journal.ledger.functions[name].live
+        data = self.releases.journal.bundles([live]).get(live.bundle)
+        return before is not None and data is not None and same_bundle(decode(data), before)
 
     def _candidate(self, changed: Changed) -> Candidate:
         built = changed.built
@@ -183,7 +192,6 @@ class Pusher:
         if not isinstance(error, Conflict):
             self._tell(Failed(message=str(error), functions=names))
             return
-        self._tried |= {name: _digest(self._kept_back[name].built.bundle) for name in names}
         self._tell(
             Conflicted(
                 function=error.function,
@@ -201,7 +209,7 @@ class Pusher:
         sequences = self._sequences(outcome, was_away=was_away)
         pushed: list[PushedFunction] = []
         already: list[tuple[str, int]] = []
-        for name, changed in self._pending.items():
+        for name, changed in sorted(self._pending.items()):
             version = outcome.versions[name]
             if name in sequences:
                 before = self._live.get(name) or changed.before

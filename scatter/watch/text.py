@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatchmethod
 from typing import TextIO
 
@@ -31,6 +31,8 @@ from scatter.watch.events import (
 from scatter.workspace import Note, Problem, Vanished, diff_lines
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
+_ROOM = 50
+"""Characters for what was pushed, so that what became of it fits into 80 columns."""
 _LISTED = 5
 """How many names a line lists before it says how many more there are."""
 
@@ -51,12 +53,11 @@ class Text:
         self._colour = colour
         self._show_diff = show_diff
         self._acknowledged = acknowledged
+        self._known: set[str] = set()
         self._short: Counter[str] = Counter()
 
     @classmethod
-    def on(
-        cls, stream: TextIO, *, show_diff: bool = False, acknowledged: bool = True
-    ) -> Text:
+    def on(cls, stream: TextIO, *, show_diff: bool = False, acknowledged: bool = True) -> Text:
         """Return a `Text` that suits a stream."""
         dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
         colour = stream.isatty() and not dumb
@@ -72,7 +73,7 @@ class Text:
 
     @_lines.register
     def _(self, event: Started) -> Iterator[str]:
-        self._short = Counter(split(name)[1] for name in event.functions)
+        self._learn(event.functions)
         count = len(event.functions)
         paths = ", ".join(map(_from_here, event.paths))
         found = f"{count} tracked function{'' if count == 1 else 's'}"
@@ -82,19 +83,14 @@ class Text:
 
     def _survey(self, survey: Survey) -> Iterator[str]:
         for drift in survey.drifted:
-            yield self._paint(
-                "yellow",
-                f"{self.short(drift.name)} differs from live v{drift.version} by {drift.author}: "
-                "an edit of it here will push over that",
-            )
+            what = f"{self.short(drift.name)} differs from live v{drift.version} by {drift.author}"
+            yield self._paint("yellow", f"{what}: an edit here will push over it")
         if survey.unpushed:
-            verb = "is" if len(survey.unpushed) == 1 else "are"
-            yield self._paint(
-                "dim", f"never pushed {verb} {self._names(survey.unpushed)}: the first edit will"
-            )
+            yield self._paint("dim", f"never pushed: {self._names(survey.unpushed)}")
 
     @_lines.register
     def _(self, event: Pushed) -> Iterator[str]:
+        self._learn(one.name for one in event.functions)
         if not self._acknowledged:
             yield f"{self._versions(event)} in {_ms(event.logged_s)}"
         if self._show_diff:
@@ -120,20 +116,22 @@ class Text:
 
     @_lines.register
     def _(self, event: AlreadyLive) -> Iterator[str]:
-        done = (f"{self.short(name)} v{version}" for name, version in event.functions)
-        yield f"{', '.join(done)}: that code is live already, nothing to push"
+        for name, version in event.functions:
+            yield f"{self.short(name)} is live as v{version} already, nothing to push"
 
     @_lines.register
     def _(self, event: Conflicted) -> Iterator[str]:
         name = self.short(event.function)
-        others = [n for n in event.kept_back if n != event.function]
-        also = f" ({self._names(others)}, saved with it, waits too)" if others else ""
         seen = f"your code is from v{event.seen}" if event.seen else "you have not seen it"
-        yield self._paint(
-            "red",
-            f"{name} not pushed{also}: v{event.live} by {event.author} at {_minute(event.time)}, "
-            f"{seen}. See `scatter diff {name}`; go over it with `scatter push --force {name}`",
-        )
+        who = f"{event.author} released v{event.live} at {_minute(event.time)}"
+        yield self._paint("red", f"{name} not pushed: {who}, {seen}")
+        others = [n for n in event.kept_back if n != event.function]
+        if others:
+            were = "was saved with it, and waits too"
+            if len(others) > 1:
+                were = "were saved with it, and wait too"
+            yield f"  {self._names(others)} {were}"
+        yield f"  see `scatter diff {name}`; go over it with `scatter push --force {name}`"
 
     @_lines.register
     def _(self, event: Failed) -> Iterator[str]:
@@ -174,18 +172,24 @@ class Text:
     @_lines.register
     def _(self, event: Vanished) -> Iterator[str]:
         name = self.short(event.name)
-        advice = f"it stays live. To remove it: `scatter delete {name}`"
-        yield self._paint("yellow", f"{name} is gone from {event.file}; {advice}")
+        advice = f"stays live; `scatter delete {name}` removes it"
+        yield self._paint("yellow", f"{name} is gone from {event.file} and {advice}")
 
     @_lines.register
     def _(self, event: Note) -> Iterator[str]:
         where = f"{event.name} ({event.file}:{event.line}) changed"
         if event.kind == "state":
-            yield f"{where}, but it is state: it stays as it is in running processes"
+            yield f"{where}, but it is state:"
+            yield "  it stays as it is in running processes"
         else:
-            yield f"{where}: processes with instances of the old class may refuse it"
+            yield f"{where}, and it is a class:"
+            yield "  processes that may hold instances of the old one will say so, and refuse"
 
     # parts of lines ----------------------------------------------------------------------
+
+    def _learn(self, names: Iterable[str]) -> None:
+        self._known.update(names)
+        self._short = Counter(split(name)[1] for name in self._known)
 
     def short(self, name: str) -> str:
         """Return the shortest form of a name that is unique among the functions found."""
@@ -196,17 +200,13 @@ class Text:
         return _some([self.short(name) for name in names])
 
     def _versions(self, pushed: Pushed) -> str:
-        """Return `score v8 (+3 −1, 412 B), rank v3 (…)`, shorter when there are many."""
-        whole = [self._version(one, counts=True) for one in pushed.functions]
-        if len(whole) > 2:
-            whole = [self._version(one, counts=False) for one in pushed.functions]
-        return _some(whole)
-
-    def _version(self, one: PushedFunction, *, counts: bool) -> str:
-        text = f"{self._paint('bold', self.short(one.name))} v{one.version}"
-        if not counts:
-            return text
-        return f"{text} (+{one.added} −{one.removed}, {_bytes(one.size_bytes)})"
+        """Return `score v8 (+3 −1, 412 B), rank v3 (…)`; without the counts when it gets long."""
+        texts = [f"{self.short(one.name)} v{one.version}" for one in pushed.functions]
+        counts = [_counts(one) for one in pushed.functions]
+        if sum(map(len, texts + counts)) > _ROOM:
+            counts = [""] * len(texts)
+        bold = [self._paint("bold", text) for text in texts]
+        return _some([f"{name}{count}" for name, count in zip(bold, counts, strict=True)])
 
     def _diff(self, pushed: Pushed) -> Iterator[str]:
         colours = {"+": "green", "-": "red", "@": "cyan"}
@@ -218,6 +218,10 @@ class Text:
     def _paint(self, colour: str, text: str) -> str:
         code = _COLOURS.get(colour)
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
+
+
+def _counts(one: PushedFunction) -> str:
+    return f" (+{one.added} −{one.removed}, {_bytes(one.size_bytes)})"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -244,6 +248,3 @@ def _from_here(path: str) -> str:
     """Return a path relative to the working directory, where it is inside."""
     inside = os.path.relpath(path)
     return path if inside.startswith("..") else inside
-
-
-

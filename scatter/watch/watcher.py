@@ -31,6 +31,34 @@ _HOLD_S = 2.0
 """How long changes wait at most for others of the same save that are in doubt, or for git."""
 
 
+def watch(
+    paths: Iterable[Path | str],
+    *,
+    releases: Releases,
+    on_event: Callable[[Event], None],
+    stop_event: threading.Event | None = None,
+    ask: Ask | None = None,
+) -> None:
+    """Push every saved change of a tracked function, until `stop_event` is set.
+
+    Blocks; may run in any thread. Nothing of the project is imported or run.
+
+    Args:
+        paths: Files and directories to watch.
+        releases: Where to push, and in whose name.
+        on_event: Called with everything that happens, by one thread at a time; must not block.
+        stop_event: Ends the watch within about 25 ms. None: only an exception does.
+        ask: How to wait for processes to acknowledge a push (`scatter.watch.ask`); None: nobody
+            is asked.
+
+    Raises:
+        UsageError: A path does not exist.
+        KeyboardInterrupt: In the main thread, on Ctrl-C.
+    """
+    watcher = Watcher(Workspace(paths), releases, on_event=on_event, ask=ask)
+    watcher.run(stop_event or threading.Event())
+
+
 class Watcher:
     """One watch over a workspace. Belongs to the thread that calls `run`."""
 

@@ -108,6 +108,4 @@ class Changes:
 
     def __bool__(self) -> bool:
         """Whether there is anything to act on or to tell."""
-        return bool(
-            self.changed or self.vanished or self.problems or self.notes or self.mended
-        )
+        return bool(self.changed or self.vanished or self.problems or self.notes or self.mended)

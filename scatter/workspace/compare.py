@@ -33,9 +33,7 @@ def _facts(bundle: Bundle) -> tuple[object, ...]:
 
 def _same_part(one: Part, other: Part) -> bool:
     theirs = {item.name: item for item in other.items}
-    return all(
-        item.name in theirs and _same_item(item, theirs[item.name]) for item in one.items
-    )
+    return all(item.name in theirs and _same_item(item, theirs[item.name]) for item in one.items)
 
 
 def _same_item(one: Item, other: Item) -> bool:

@@ -8,19 +8,23 @@ or ends in the middle of one (m: 50 of 60). So a save is *in doubt* when
 2. it is gone, empty, new, or no Python,
 3. a top-level function or class that was there is missing,
 4. it lost its trailing newline, or
-5. its end is not recognisable: the last top-level name is another one than before, or from there
-   on the last line and the number of lines both changed.
+5. its end is not recognisable: the last top-level name is another one than before, or the last
+   line changed and is no edit of the old one (as many lines from that name on, the same indentation
+   and first word: `return x + 1` for `return x`).
 
 Such a save is believed once it has stayed the same for a settle time. All other saves end as the
-file ended before, hence are whole, and are believed at once; an ordinary edit waits for nothing.
+file did, or with an edit of the line that it ended with; hence they are whole, and are believed at
+once. An ordinary edit waits for nothing.
 
 Rule 1 is exact on Linux and alone catches every editor that opens the file once. The others are
 for the rest: files written in two goes (`cat a > f; cat b >> f`), moved away and created again,
 and systems that do not tell who writes. What remains: such a writer that stops, for longer than
-the settle time, or at a place where the text so far ends exactly as the file did.
+the settle time, or at a place where the text so far ends just as the file did.
 """
 
 from __future__ import annotations
+
+import re
 
 from scatter.analysis import ModuleSource
 
@@ -43,10 +47,18 @@ def _lacks_definitions(before: ModuleSource, after: ModuleSource) -> bool:
 
 
 def _ends_alike(before: ModuleSource, after: ModuleSource) -> bool:
-    """Return whether the end of the file is whole, by its last line or its number of lines."""
+    """Return whether the file ends as it did, or with an edit of the line that it ended with."""
     old_name, old = _end(before)
     new_name, new = _end(after)
-    return old_name == new_name and (old[-1:] == new[-1:] or len(old) == len(new))
+    if old_name != new_name:
+        return False
+    return old[-1] == new[-1] or (len(old) == len(new) and _head(old[-1]) == _head(new[-1]))
+
+
+def _head(line: str) -> str:
+    """Return the indentation and first word of a line."""
+    match = re.match(r"\s*(\w*)", line)
+    return match[0] if match else ""
 
 
 def _end(source: ModuleSource) -> tuple[str, list[str]]:

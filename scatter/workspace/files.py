@@ -123,9 +123,7 @@ def read(path: Path) -> Reading:
             return Reading(error=error.strerror or str(error))
         if signature_of(path) == before and len(data) == before.size:
             fresh = time.time_ns() - max(before.mtime_ns, before.ctime_ns) < _RACY_NS
-            return Reading(
-                data=data, signature=None if fresh else before, unsure=being_written
-            )
+            return Reading(data=data, signature=None if fresh else before, unsure=being_written)
     return Reading(unsure=True)
 
 

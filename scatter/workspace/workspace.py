@@ -38,7 +38,7 @@ class _State:
 
     Attributes:
         exists: Whether there is a file.
-        text: Its text; None when it does not exist or cannot be read.
+        text: Its text; None when it does not exist, cannot be read, or does not concern us.
         source: What was read from it, when it concerns us and is Python.
         problem: Why not, when it does and is not.
     """
@@ -167,9 +167,15 @@ class Workspace:
         if paths is None:
             present, self.directories = files.find(self.roots)
             return {*present, *self._files}
-        named = {Path(path) for path in paths}
-        named = {path for path in named if files.is_source(path.name) and not path.is_dir()}
+        named = {Path(path).absolute() for path in paths}
+        named = {path for path in named if self._is_inside(path) and not path.is_dir()}
         return named | {path for path, file in self._files.items() if file.doubted}
+
+    def _is_inside(self, path: Path) -> bool:
+        """Return whether a path is a root, or that of a module in a directory that is one."""
+        if path in self.roots or not files.is_source(path.name):
+            return path in self.roots
+        return any(path.is_relative_to(root) for root in self.roots)
 
     # one file ----------------------------------------------------------------------------
 
@@ -207,11 +213,7 @@ class Workspace:
         if reading.data is None:
             if reading.unsure:
                 return None
-            state = _GONE
-            if reading.error:
-                problem = Problem(kind="unreadable", file=file.label, message=reading.error)
-                state = _State(exists=True, problem=problem)
-            return _known(file, state)
+            return _known(file, _unread(file, reading.error) if reading.error else _GONE)
         try:
             text = files.decode(reading.data)
         except SyntaxError as error:
@@ -224,7 +226,7 @@ class Workspace:
     def _parse(self, file: _File, text: str) -> _State:
         """Return the state of a file with a text that was not seen just before."""
         if file.source is None and not self._concerns(text):
-            return _State(exists=True, text=text)
+            return _known(file, _State(exists=True))
         try:
             source = ModuleSource(text, name=module_of_file(file.path), file=file.label)
         except SourceError as error:
@@ -309,6 +311,14 @@ class Workspace:
         """Return a file's path relative to the project."""
         inside = path.is_relative_to(self._project)
         return (path.relative_to(self._project) if inside else path).as_posix()
+
+
+def _unread(file: _File, error: str) -> _State:
+    """Return the state of a file that cannot be read: a problem only if it ever concerned us."""
+    if file.source is None:
+        return _State(exists=True)
+    problem = Problem(kind="unreadable", file=file.label, message=error)
+    return _State(exists=True, problem=problem)
 
 
 def _known(file: _File, state: _State) -> _State:

@@ -1,0 +1,86 @@
+"""The agent: keeps the tracked functions of this process on the log.
+
+    import scatter_agent
+    scatter_agent.start()
+
+Importing this package starts nothing; `start` returns at once, whether the store is there or not.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
+if TYPE_CHECKING:
+    from scatter_agent.agent import Agent
+    from scatter_agent.status import AgentStatus
+
+__all__ = ["start", "status", "stop"]
+
+_agent: Agent | None = None
+
+
+def start(
+    redis_url: str | None = None,
+    *,
+    namespace: str | None = None,
+    prefix: str | None = None,
+    application: str = "",
+    wait: float | None = None,
+) -> Agent:
+    """Start following the log in a background thread. Never waits for the store unless told to.
+
+    Args:
+        redis_url, namespace, prefix: As for `scatter.init`; what is not given is what `init` was
+            given, else what the environment and `[tool.scatter]` say.
+        application: How `scatter status` names this process; default: its program's name.
+        wait: Seconds to wait at most until the process is on the log; None: do not wait.
+
+    Returns:
+        The agent of this process; the same one when it runs already.
+
+    Raises:
+        UsageError: It runs already with other settings, or a setting has the wrong form.
+    """
+    global _agent
+    from dataclasses import replace
+
+    from scatter.client import current_settings
+    from scatter.config import resolve
+    from scatter.errors import UsageError
+    from scatter.registry import REGISTRY
+    from scatter_agent.agent import Agent
+
+    if redis_url or namespace or prefix:
+        known = current_settings()
+        settings = resolve(
+            redis_url=redis_url or known.redis_url,
+            namespace=namespace or prefix or known.namespace,
+        )
+    else:
+        settings = current_settings()
+    if _agent is not None and not _agent.stopped:
+        if replace(_agent.settings, origins={}) != replace(settings, origins={}):
+            raise UsageError(
+                f"An agent runs already with {_agent.settings!r}; found {settings!r}. "
+                "Call scatter_agent.stop() first."
+            )
+    else:
+        _agent = Agent(settings, registry=REGISTRY, application=application)
+        _agent.start()
+    if wait is not None:
+        _agent.wait(wait)
+    return _agent
+
+
+def stop(timeout_s: float = 5.0) -> None:
+    """Stop following the log. What runs stays as it is. Idempotent."""
+    if _agent is not None:
+        _agent.stop(timeout_s)
+
+
+def status() -> AgentStatus:
+    """Return what the agent of this process says of itself."""
+    if _agent is None:
+        from scatter_agent.status import STOPPED
+
+        return STOPPED
+    return _agent.status()

@@ -1,0 +1,80 @@
+"""Forks and exits: what happens to an agent when its process divides or ends.
+
+The fork story. A thread does not survive a fork, and a child of a process whose other thread was
+importing something finds that module half-made for ever. So the agent works under `WORK`, and a
+fork waits for it (at most `FORK_WAIT_S`: an agent that waits for Redis holds nothing up). In the
+child only memory is reset and the inherited socket closed, which sends nothing. The child's agent
+starts `CHILD_DELAY_S` later on a thread of its own: `subprocess` with `preexec_fn` runs these hooks
+too, and its child is another program by then.
+
+The exit story. A daemon thread must not run into the interpreter's end, so `atexit` stops it and
+waits `EXIT_WAIT_S` at most. A process that is killed says no goodbye: its report expires.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from typing import Protocol
+
+FORK_WAIT_S = 1.0
+CHILD_DELAY_S = 0.1
+EXIT_WAIT_S = 0.25
+
+
+class Mortal(Protocol):
+    """What this module asks of an agent."""
+
+    def in_child(self) -> None:
+        """Forget threads and connections; start anew a little later."""
+        ...
+
+    def at_exit(self) -> None:
+        """Stop within `EXIT_WAIT_S`."""
+        ...
+
+
+WORK = threading.Lock()
+"""Held by an agent while it connects, links and switches; never while it waits for Redis to ring."""
+
+_agents: weakref.WeakSet[Mortal] = weakref.WeakSet()
+_held = False
+_installed = False
+
+
+def look_after(agent: Mortal) -> None:
+    """Tell `agent` of forks and of the exit, as long as it lives."""
+    global _installed
+    _agents.add(agent)
+    if not _installed:
+        _installed = True
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child
+        )
+        atexit.register(_at_exit)
+
+
+def _before_fork() -> None:
+    global _held
+    _held = WORK.acquire(timeout=FORK_WAIT_S)
+
+
+def _in_parent() -> None:
+    global _held
+    if _held:
+        _held = False
+        WORK.release()
+
+
+def _in_child() -> None:
+    global WORK, _held
+    WORK, _held = threading.Lock(), False
+    for agent in list(_agents):
+        agent.in_child()
+
+
+def _at_exit() -> None:
+    for agent in list(_agents):
+        agent.at_exit()

@@ -1,0 +1,169 @@
+"""What a process should run: the pure planner.
+
+It decides from what runs, what the log says, what was refused, and the time it is given; it does
+no I/O, links nothing, and knows neither callables nor bytes.
+
+The way to the tip is one switch of everything that differs (`goal`). If a version in it cannot run
+here, the way is taken release by release instead (`stepwise`), each whole or not at all: every
+state in between is one that the log had, and good releases around a bad one still apply.
+
+Invariants
+1. A held function stays; so does a fetched one whose function was deleted.
+2. A refused version is not tried again until another release concerns the function, or what the
+   process knows has changed; only a bundle that is missing is asked for again, later and later.
+3. Releases at or below a function's floor do not apply to it: its code here is newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scatter.model import Change, FunctionState, Release
+from scatter.names import SHIPPED
+
+RETRY_S = 1.0
+"""First pause before a missing bundle is asked for again; it doubles each time."""
+MAX_RETRY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What the process runs of one function.
+
+    Attributes:
+        version: Number; `SHIPPED` for the deployed code.
+        bundle: Digest; empty for the deployed code.
+        held: It was moved by hand and stays.
+        fetched: It has no deployed code to go back to.
+    """
+
+    version: int
+    bundle: str
+    held: bool = False
+    fetched: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A version that the process would not take.
+
+    Attributes:
+        version: Its number.
+        sequence: The release that asked for it.
+        reason, message: As in the refusal.
+        retry_at: When to try again, in the planner's time; None: not by itself.
+        tries: How often it was tried.
+    """
+
+    version: int
+    sequence: int
+    reason: str
+    message: str
+    retry_at: float | None = None
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that the planner decides from.
+
+    Attributes:
+        running: Function → what runs.
+        functions: Function → what the log says.
+        failures: Function → what was refused.
+        floor: Function → sequence at which its code here was first seen.
+        now: The time, in seconds of any clock.
+    """
+
+    running: Mapping[str, Running]
+    functions: Mapping[str, FunctionState]
+    failures: Mapping[str, Failure]
+    floor: Mapping[str, int]
+    now: float
+
+
+def goal(view: View) -> tuple[Change, ...]:
+    """Return every change that takes the process to the tip of the log."""
+    return tuple(
+        state.live
+        for name in view.running
+        if (state := view.functions.get(name)) is not None
+        and _applies(view, state.live, state.sequence)
+    )
+
+
+def stepwise(view: View, releases: Sequence[Release]) -> tuple[tuple[int, tuple[Change, ...]], ...]:
+    """Return (sequence, changes) of each release on the way to the goal, in order.
+
+    Args:
+        view: As for `goal`.
+        releases: Those read since the last step. What the goal needs beyond them is added as the
+            log has it, grouped by release.
+    """
+    steps = {
+        r.sequence: tuple(c for c in r.changes if _concerns(view, c, r.sequence)) for r in releases
+    }
+    for change in goal(view):
+        state = view.functions[change.function]
+        known = steps.get(state.sequence, ())
+        if change not in known:
+            steps[state.sequence] = (*known, change)
+    return tuple((n, steps[n]) for n in sorted(steps) if steps[n])
+
+
+def _applies(view: View, change: Change, sequence: int) -> bool:
+    """Return whether a change differs from what runs, and may be tried."""
+    return _concerns(view, change, sequence) and not _runs(view.running[change.function], change)
+
+
+def _concerns(view: View, change: Change, sequence: int) -> bool:
+    running = view.running.get(change.function)
+    if running is None or running.held or sequence <= view.floor.get(change.function, 0):
+        return False
+    failure = view.failures.get(change.function)
+    if failure is None or failure.sequence != sequence:
+        return True
+    return failure.retry_at is not None and view.now >= failure.retry_at
+
+
+def _runs(running: Running, change: Change) -> bool:
+    """Return whether a change is what runs already."""
+    if not change.version:  # the deployed code, or deleted
+        return running.version == SHIPPED or running.fetched
+    return running.version == change.version and running.bundle == change.bundle
+
+
+def failed(
+    view: View, change: Change, sequence: int, reason: str, message: str
+) -> Failure:
+    """Return the failure to remember for a refused change."""
+    before = view.failures.get(change.function)
+    same = before is not None and before.sequence == sequence
+    tries = before.tries + 1 if before is not None and same else 1
+    pause_s = min(RETRY_S * 2 ** (tries - 1), MAX_RETRY_S)
+    return Failure(
+        version=change.version or SHIPPED,
+        sequence=sequence,
+        reason=reason,
+        message=message,
+        retry_at=view.now + pause_s if reason == "bundle-missing" else None,
+        tries=tries,
+    )
+
+
+def still_open(view: View) -> dict[str, Failure]:
+    """Return the failures that still stand: no other release has concerned their functions."""
+    return {
+        name: failure
+        for name, failure in view.failures.items()
+        if name in view.running
+        and (state := view.functions.get(name)) is not None
+        and state.sequence == failure.sequence
+    }
+
+
+def next_retry(failures: Iterable[Failure]) -> float | None:
+    """Return the earliest moment at which something is to be tried again."""
+    moments = [f.retry_at for f in failures if f.retry_at is not None]
+    return min(moments) if moments else None

@@ -1,0 +1,77 @@
+"""Tells the store what this process runs: on every change, and that it still lives."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+import time
+from pathlib import Path
+
+from scatter.model import ProcessReport
+from scatter.reports import write_report
+from scatter.store.port import Store
+from scatter_agent.status import AgentStatus
+
+TTL_S = 15.0
+"""How long a report outlives its process."""
+BEAT_S = 5.0
+"""Seconds between two signs of life; ±20 %."""
+
+
+class Reporter:
+    """Writes the report of one process, when it has changed or is about to expire."""
+
+    def __init__(self, application: str, token: str) -> None:
+        """Name the process: host, pid, and a token, since pids come again."""
+        self._host = socket.gethostname()
+        self._pid = os.getpid()
+        self._application = application or _program()
+        self.process = f"{self._host}-{self._pid}-{token}"
+        self._written = b""
+        self._next_beat = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Reporter of {self.process}>"
+
+    def forget(self) -> None:
+        """Write the report again next time: the store may have lost it."""
+        self._written = b""
+
+    def tell(self, store: Store, status: AgentStatus) -> None:
+        """Write what runs if it changed, else make the report live on when that is due."""
+        report = write_report(self._report(status))
+        now = time.monotonic()
+        if report == self._written and (
+            now < self._next_beat or store.keep_report(self.process, TTL_S)
+        ):
+            self._next_beat = self._next_beat if now < self._next_beat else _next(now)
+            return
+        store.write_report(self.process, report, TTL_S)
+        self._written, self._next_beat = report, _next(now)
+
+    def _report(self, status: AgentStatus) -> ProcessReport:
+        return ProcessReport(
+            id=self.process,
+            host=self._host,
+            pid=self._pid,
+            application=self._application,
+            python=".".join(map(str, sys.version_info[:3])),
+            state=status.state,
+            sequence=status.sequence,
+            functions=dict(status.functions),
+            held=status.held,
+            refused=status.refused,
+            switched_at=status.since,
+        )
+
+
+def _next(now: float) -> float:
+    return now + BEAT_S * random.uniform(0.8, 1.2)
+
+
+def _program() -> str:
+    """Return the program's name, as people know it."""
+    name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else ""
+    return name if name not in ("", "-c", "-m") else "python"

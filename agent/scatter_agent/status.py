@@ -1,0 +1,49 @@
+"""What an agent says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scatter.model import Refusal
+
+State = Literal["starting", "ready", "stale", "error", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStatus:
+    """The agent of this process, at one moment.
+
+    Attributes:
+        state: `starting`: has not read the log yet. `ready`: on the log as of the last look.
+            `stale`: the store cannot be reached. `error`: the log cannot be believed, or a fault
+            of ours. `stopped`: there is no agent. Code goes on running in every state.
+        since: Seconds since the epoch at which it came into this state.
+        reason: Why it is not `ready`; empty if it is.
+        process: Id of this process in reports.
+        sequence: Last release applied or refused.
+        functions: Function → running version; 0: the deployed code.
+        held: Functions that stay where they were moved to by hand.
+        refused: Versions that would not run here.
+        doorbell: What wakes the agent: `notifications`, or `polling` and why.
+    """
+
+    state: State
+    since: float
+    reason: str = ""
+    process: str = ""
+    sequence: int = 0
+    functions: Mapping[str, int] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    doorbell: str = ""
+
+    def __repr__(self) -> str:
+        parts = [self.state, f"at release {self.sequence}", f"{len(self.functions)} functions"]
+        parts += [f"{len(self.refused)} refused"] * bool(self.refused)
+        parts += [self.reason] * bool(self.reason)
+        return f"<scatter agent: {', '.join(parts)}>"
+
+
+STOPPED = AgentStatus(state="stopped", since=0.0, reason="scatter_agent.start() was not called")
