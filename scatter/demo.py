@@ -8,6 +8,7 @@ does not happen ends the demo with exit code 1.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 import urllib.request
@@ -29,6 +31,16 @@ from scatter.errors import ScatterError
 WORKERS = 2
 STEP_TIMEOUT_S = 10.0
 NAMESPACE = "demo"
+Replacement = tuple[str, str]
+EDIT = (
+    "    total = unit_price(item) * quantity\n",
+    "    total = unit_price(item) * quantity + 0.50\n",
+)
+HELPER_EDIT = ("    return round(amount, 2)\n", "    return round(amount * 1.10, 2)\n")
+BAD_EDIT = (
+    ("import scatter\n", "import scatter\nimport exchange_rates\n"),
+    ("    asked += 1\n", "    asked += exchange_rates.today()\n"),
+)
 
 
 def run(*, keep: bool = False, say: Callable[[str], None] = print) -> None:
@@ -139,7 +151,10 @@ class _Stage:
         self._stack.callback(self._stop.set)
 
     def _watch(self) -> None:
+        from scatter.client import Client
+        from scatter.registry import Registry
         from scatter.watch import watch
+        from scatter.watch.ask import asker
         from scatter.watch.text import Text
 
         text = Text()
@@ -150,9 +165,15 @@ class _Stage:
                 for line in text.lines(event):
                     self.say(f"  {line}")
 
+        client = Client(self.settings, registry=Registry())
         watch(
-            [self.shop], settings=self.settings, on_event=on_event, stop_event=self._stop
+            [self.shop],
+            releases=client.releases,
+            on_event=on_event,
+            stop_event=self._stop,
+            ask=asker(self.settings),
         )
+        client.close()
 
     def _ask(self, worker: Worker) -> None:
         """Be a client of one worker: ask, and ask again."""
@@ -189,14 +210,16 @@ class _Stage:
                 raise ScatterError(f"The demo waited {STEP_TIMEOUT_S:.0f} s for {what} in vain.")
             time.sleep(0.002)
 
-    def save(self, name: str, old: str, new: str) -> float:
+    def save(self, name: str, *replacements: Replacement) -> float:
         """Replace text in a file as editors do, by a new file that is renamed; return when."""
         file = self.shop / name
         text = file.read_text("utf-8")
-        if old not in text:
-            raise ScatterError(f"The demo expected {old!r} in {file}.")
+        for old, new in replacements:
+            if old not in text:
+                raise ScatterError(f"The demo expected {old!r} in {file}.")
+            text = text.replace(old, new)
         fresh = file.with_suffix(".tmp")
-        fresh.write_text(text.replace(old, new), "utf-8")
+        fresh.write_text(text, "utf-8")
         at = time.monotonic()
         fresh.replace(file)
         return at
@@ -223,8 +246,8 @@ class Story:
         """Tell the whole story."""
         stage = self._stage
         stage.say(f"  traffic     3 coffees cost {_money(stage.workers[0].answer)}")
-        self._edit("a changed line", "pricing.py", *EDIT)
-        self._edit("a changed helper, used by the same function", "pricing.py", *HELPER_EDIT)
+        self._edit("a changed line", EDIT)
+        self._edit("a changed helper of the same function", HELPER_EDIT)
         self._syntax_error()
         self._refused()
         self._rollback()
@@ -233,15 +256,13 @@ class Story:
         self._stage.say("")
         self._stage.say(f"{next(self._steps)}. {text}")
 
-    def _edit(self, what: str, file: str, old: str, new: str) -> None:
+    def _edit(self, what: str, edit: Replacement) -> None:
         """Save an edit, and wait until both processes answer with it."""
         stage = self._stage
-        self._title(f"Save {file}: {what}")
-        stage.say(f"  - {old.strip()}")
-        for line in new.strip().splitlines():
-            stage.say(f"  + {line.strip()}")
+        self._title(f"Save pricing.py: {what}")
+        self._show(edit)
         before = [worker.answer for worker in stage.workers]
-        at = stage.save(file, old, new)
+        at = stage.save("pricing.py", edit)
         stage.until(lambda: stage.event("Acknowledged", at) is not None, "the acknowledgement")
         self._changed(before)
         done = stage.event("Acknowledged", at)
@@ -251,6 +272,12 @@ class Story:
                   f"in {done.elapsed_s * 1000:.0f} ms")
         stage.say(f"  3 coffees cost {_money(stage.workers[0].answer)} in both, "
                   f"{(last - at) * 1000:.0f} ms after the save")
+
+    def _show(self, *edit: Replacement) -> None:
+        for old, new in edit:
+            for line in difflib.ndiff(old.splitlines(), new.splitlines()):
+                if line[:2] in ("- ", "+ "):
+                    self._stage.say(f"  {line[:2]}{line[2:].strip()}")
 
     def _changed(self, before: list[Any]) -> None:
         workers = self._stage.workers
@@ -263,24 +290,26 @@ class Story:
         """Save something that is no Python: nothing leaves the machine."""
         stage = self._stage
         self._title("Save a syntax error")
-        at = stage.save("pricing.py", "def price(", "def price((")
+        at = stage.save("pricing.py", ("def price(", "def price(("))
         stage.until(lambda: stage.event("Problem", at) is not None, "the watcher's complaint")
         problem = stage.event("Problem", at)
         stage.say(f"  {problem.file}:{problem.line}: {problem.message}; nothing pushed")
-        at = stage.save("pricing.py", "def price((", "def price(")
+        at = stage.save("pricing.py", ("def price((", "def price("))
         stage.until(lambda: stage.event("Mended", at) is not None, "the mended file")
 
     def _refused(self) -> None:
         """Save code that no worker can run: both refuse it and go on with what they have."""
         stage = self._stage
         self._title("Save code that needs a package which the workers do not have")
+        self._show(*BAD_EDIT)
         before = [worker.answer for worker in stage.workers]
         at = stage.save("pricing.py", *BAD_EDIT)
         stage.until(lambda: stage.event("Acknowledged", at) is not None, "the refusals")
         done = stage.event("Acknowledged", at)
         for process, reason in done.refused:
-            stage.say(f"  refused by {process}:")
-            stage.say(f"    {reason}")
+            stage.say(f"  refused by {process}")
+        stage.say(textwrap.fill(done.refused[0][1], 76, initial_indent="    ",
+                                subsequent_indent="    "))
         answered = [worker.answered for worker in stage.workers]
         stage.until(
             lambda: all(w.answered > a + 5 for w, a in zip(stage.workers, answered, strict=True)),
@@ -294,7 +323,7 @@ class Story:
     def _forget_bad_edit(self) -> None:
         """Take the bad release back, so that the log shows good code as live."""
         stage = self._stage
-        at = stage.save("pricing.py", BAD_EDIT[1], BAD_EDIT[0])
+        at = stage.save("pricing.py", *((new, old) for old, new in BAD_EDIT))
         stage.until(lambda: stage.event("Acknowledged", at) is not None, "the good code again")
 
     def _rollback(self) -> None:

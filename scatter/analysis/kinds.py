@@ -96,10 +96,13 @@ def is_fresh(node: ast.expr) -> bool:
             return False
 
 
-def mutated_names(tree: ast.Module) -> frozenset[str]:
-    """Return every name that the module rebinds through `global` or changes in place."""
+def mutated_names(statement: ast.stmt) -> frozenset[str]:
+    """Return every name that a statement rebinds through `global` or changes in place.
+
+    Names that are local to a function in it are among them; the caller knows which are not.
+    """
     changed = set[str]()
-    for node in _walk(tree):
+    for node in _walk(statement):
         match node:
             case ast.Global(names=names):
                 changed.update(names)

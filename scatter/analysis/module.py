@@ -126,7 +126,7 @@ class ModuleSource:
     @cached_property
     def definitions(self) -> Mapping[str, Definition]:
         """Every top-level name that the module binds, but star imports."""
-        changed = mutated_names(self._tree)
+        changed = frozenset[str]().union(*map(self._mutated, self._tree.body))
         found: dict[str, list[Definition]] = {}
         for definition in self._read_block(self._tree.body, changed, typing_only=False):
             found.setdefault(definition.name, []).append(definition)
@@ -150,7 +150,7 @@ class ModuleSource:
             if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
         )
 
-    @property
+    @cached_property
     def tracked(self) -> dict[str, FunctionSource]:
         """The functions with `@scatter.track`, by qualname."""
         return {q: f for q, f in self.functions.items() if f.tracked}
@@ -163,6 +163,12 @@ class ModuleSource:
         """Return the module's names that a top-level statement looks up."""
         inside = self._scopes.within(_first_line(node), node.end_lineno or node.lineno)
         return used_globals(inside) | expression_names(node)
+
+    def _mutated(self, node: ast.stmt) -> frozenset[str]:
+        """Return the module's names that a top-level statement changes in place."""
+        names = mutated_names(node)
+        is_definition = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        return names & self._uses(node) if names and is_definition else names
 
     def _read_block(
         self, body: list[ast.stmt], changed: frozenset[str], *, typing_only: bool

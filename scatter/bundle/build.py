@@ -57,8 +57,7 @@ def build(
             decorators say.
 
     Raises:
-        Refused: `no-source`, when the module has no such function; `defined-twice`, when it has
-            two and nothing tells which one is meant.
+        Refused: `no-source`, when the module has no such function.
     """
     function = source.functions.get(qualname)
     name = name or (function and function.tracked_name) or function_name(source.name, qualname)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from scatter.cli.app import settings_of
+from scatter.cli.app import client_of, settings_of
 from scatter.cli.output import data, say
 
 
@@ -25,8 +25,9 @@ def watch_(ctx: click.Context, paths: tuple[Path, ...], show_diff: bool) -> None
     scatter -n shop watch . --diff
     """
     from scatter.watch import Event, Text, watch
+    from scatter.watch.ask import asker
 
-    settings = settings_of(ctx)
+    client, settings = client_of(ctx), settings_of(ctx)
     chosen = paths or tuple(Path(p) for p in settings.paths)
     text = Text.on(sys.stdout, show_diff=show_diff)
 
@@ -35,7 +36,7 @@ def watch_(ctx: click.Context, paths: tuple[Path, ...], show_diff: bool) -> None
             data(line)
 
     try:
-        watch(chosen, settings=settings, on_event=show)
+        watch(chosen, releases=client.releases, on_event=show, ask=asker(settings))
     except KeyboardInterrupt:
         say("Stopped.")
 
