@@ -129,7 +129,7 @@ def lint(_: list[str]) -> int:
         ("ruff", "check", "."),
         ("ruff", "format", "--check", "."),
         ("mypy",),
-        ("pyright",),
+        ("pyright", "--pythonpath", str(PYTHON)),
         ("importlinter.cli",),
     )
     failed = [check[0] for check in checks if tool(*check)]

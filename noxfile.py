@@ -1,4 +1,4 @@
-"""Sessions for other Pythons and other versions of what scatter is built on: `nox -l` lists them."""
+"""Sessions for other Pythons, the built wheel, and other versions of redis-py: `nox -l`."""
 
 import nox
 

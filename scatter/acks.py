@@ -27,6 +27,7 @@ class Acks:
         refused: (report, refusals) of those that would not take all of it.
         behind: Reports of those that have not answered.
         elapsed_s: Seconds from asking to the last answer, or to giving up.
+
     """
 
     applied: tuple[ProcessReport, ...] = ()
@@ -76,6 +77,7 @@ def wait_for(
 
     Raises:
         StoreUnavailable: The store cannot be asked.
+
     """
     began = clock()
     names = frozenset(functions)

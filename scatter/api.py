@@ -33,6 +33,7 @@ def init(
 
     Raises:
         UsageError: A value has the wrong form.
+
     """
     client.init(redis_url=redis_url, namespace=namespace, prefix=prefix, author=author)
 
@@ -48,6 +49,7 @@ def get(name: str, version: int | None = None) -> Tracked[..., Any]:
         NotFound: There is none; it is a `KeyError`.
         Refused: It cannot run in this process.
         StoreUnavailable: The store cannot be reached.
+
     """
     return client.current().get(name, version)  # type: ignore[return-value]
 
@@ -68,6 +70,7 @@ def push(
 
     Returns:
         Function → its live version.
+
     """
     names = [_name_of(function) for function in functions]
     return client.current().push(names, message=message, force=force, secrets=secrets)
@@ -99,6 +102,7 @@ def release(versions: Mapping[str, int], *, message: str = "") -> Release | None
 
     Raises:
         NotFound: A function or version does not exist; nothing was released.
+
     """
     return client.current().releases.release(versions, message=message)
 
@@ -117,6 +121,7 @@ def rollback(*names: str, to: int | None = None, message: str = "") -> Release |
 
     Raises:
         NotFound: No such function, or an earlier version is gone; nothing was released.
+
     """
     return client.current().releases.rollback(*names, to=to, message=message)
 

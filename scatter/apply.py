@@ -32,6 +32,7 @@ class Wanted:
     Attributes:
         change: Function and version; `SHIPPED` for the deployed code.
         data: Bytes of the bundle, size and digest checked; None when the store lost it.
+
     """
 
     change: Change
@@ -46,6 +47,7 @@ class Prepared:
         linked: Function → version, ready to be switched to.
         refusals: The rest, with reasons.
         fetched: Functions that the process did not have before.
+
     """
 
     linked: Mapping[str, Linked]
@@ -63,6 +65,7 @@ def prepare(
         wanted: Versions to prepare; each function at most once.
         lookup: Returns the live version of a tracked function that a version calls and that the
             process does not have; it is fetched along.
+
     """
     return _Preparation(registry, wanted, lookup).run()
 
@@ -74,7 +77,8 @@ def switch(registry: Registry, prepared: Prepared) -> None:
 
 class _Preparation:
     """One run of `prepare`. Functions new to the process may call each other in a circle, so
-    each gets its function object before any of them is linked."""
+    each gets its function object before any of them is linked.
+    """
 
     def __init__(self, registry: Registry, wanted: Sequence[Wanted], lookup: Lookup) -> None:
         self._registry = registry
@@ -179,5 +183,3 @@ class _Preparation:
 def _place(bundle: Bundle) -> str:
     """Return `module:qualname` of the code, whatever name the function was given."""
     return f"{bundle.module}:{bundle.qualname}" if bundle.module else bundle.qualname
-
-

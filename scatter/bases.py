@@ -101,7 +101,7 @@ def forget(file: str) -> None:
 
 
 def _read(file: str, module_globals: dict[str, object]) -> str | None:
-    """Return a file's text with `\\n` line ends; also from a zip, through its loader."""
+    """Return a file's text as Python reads it; also from a zip, through its loader."""
     import linecache
     import tokenize
 

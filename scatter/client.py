@@ -16,7 +16,7 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -51,6 +51,7 @@ class Client:
         Args:
             settings: Where and in whose name.
             registry: The functions of this process.
+
         """
         self.settings = settings
         self.registry = registry
@@ -106,6 +107,7 @@ class Client:
 
         Raises:
             Conflict, Refused, StoreUnavailable: Nothing was pushed.
+
         """
         asked = list(names)
         self.journal.catch_up()
@@ -135,13 +137,9 @@ class Client:
         if slot.running.version != SHIPPED:
             version = self._running_version(slot)
             bundle = self.releases.fetch(version)
-            return Candidate(
-                bundle=bundle, seen=slot.seen, lines=version.lines, file=version.file
-            )
+            return Candidate(bundle=bundle, seen=slot.seen, lines=version.lines, file=version.file)
         built = self._build(slot, secrets)
-        return Candidate(
-            bundle=built.bundle, seen=slot.seen, lines=built.lines, file=built.file
-        )
+        return Candidate(bundle=built.bundle, seen=slot.seen, lines=built.lines, file=built.file)
 
     def _running_version(self, slot: Slot) -> Version:
         version = self.journal.version(slot.name, slot.version)
@@ -197,6 +195,7 @@ class Client:
         Raises:
             NotFound: The namespace has no such function or version.
             Refused: The version cannot run here; what ran goes on.
+
         """
         state = self.state(name)
         if version is None:
@@ -216,6 +215,7 @@ class Client:
 
         Returns:
             The version that runs.
+
         """
         state, slot = self.state(name), self._slot(name)
         here = slot.version or state.version or 0
@@ -239,6 +239,7 @@ class Client:
         Raises:
             NotFound: No such function or version. It is a `KeyError`.
             Refused: It cannot run here.
+
         """
         state = self.state(asked)
         if version is not None:
@@ -313,6 +314,7 @@ class Client:
 
         Raises:
             NotFound: The namespace has no such function.
+
         """
         return self.releases.find(asked)
 
@@ -383,4 +385,3 @@ def current() -> Client:
 def current_settings() -> Settings:
     """Return the settings given to `init`, or the default ones."""
     return current().settings
-

@@ -47,6 +47,7 @@ class Settings:
         author: Who releases; empty: found out when needed.
         paths: Files and directories that `watch` and `push` read by default.
         origins: Setting → where its value came from.
+
     """
 
     redis_url: str = DEFAULT_URL
@@ -77,6 +78,7 @@ def resolve(*, start: Path | None = None, **arguments: object) -> Settings:
 
     Raises:
         UsageError: A value has the wrong type or form; the message says where it came from.
+
     """
     given = {_ALIASES.get(k, k): v for k, v in arguments.items() if v is not None}
     file = _project_file(start or Path.cwd())
@@ -120,7 +122,8 @@ def _load(file: Path) -> dict[str, Any]:
 
 
 def _read_table(file: Path) -> dict[str, Any]:
-    table = {_ALIASES.get(k, k): v for k, v in _load(file)["tool"]["scatter"].items()}
+    found: dict[str, Any] = _load(file)["tool"]["scatter"]
+    table = {_ALIASES.get(k, k): v for k, v in found.items()}
     unknown = sorted(table.keys() - _DEFAULTS.keys())
     if unknown:
         raise UsageError(

@@ -52,6 +52,7 @@ def run(*, keep: bool = False, say: Callable[[str], None] = print) -> None:
 
     Raises:
         ScatterError: Something did not happen in time; the message says what.
+
     """
     with ExitStack() as stack:
         stage = _Stage(stack, say)
@@ -179,7 +180,7 @@ class _Stage:
         """Be a client of one worker: ask, and ask again."""
         while not self._stop.is_set():
             try:
-                with urllib.request.urlopen(worker.url, timeout=5) as response:
+                with urllib.request.urlopen(worker.url, timeout=5) as response:  # noqa: S310 - a worker of ours
                     answer = json.load(response)
             except Exception as error:
                 worker.failed += not self._stop.is_set()
@@ -203,6 +204,7 @@ class _Stage:
 
         Raises:
             ScatterError: It did not come about in time.
+
         """
         deadline = time.monotonic() + STEP_TIMEOUT_S
         while not done():
@@ -268,10 +270,14 @@ class Story:
         done = stage.event("Acknowledged", at)
         last = max(worker.answer_at for worker in stage.workers)
         versions = ", ".join(f"{f.name} v{f.version}" for f in done.pushed.functions)
-        stage.say(f"  {versions} → {done.applied}/{done.total} processes "
-                  f"in {done.elapsed_s * 1000:.0f} ms")
-        stage.say(f"  3 coffees cost {_money(stage.workers[0].answer)} in both, "
-                  f"{(last - at) * 1000:.0f} ms after the save")
+        stage.say(
+            f"  {versions} → {done.applied}/{done.total} processes "
+            f"in {done.elapsed_s * 1000:.0f} ms"
+        )
+        stage.say(
+            f"  3 coffees cost {_money(stage.workers[0].answer)} in both, "
+            f"{(last - at) * 1000:.0f} ms after the save"
+        )
 
     def _show(self, *edit: Replacement) -> None:
         for old, new in edit:
@@ -306,10 +312,11 @@ class Story:
         at = stage.save("pricing.py", *BAD_EDIT)
         stage.until(lambda: stage.event("Acknowledged", at) is not None, "the refusals")
         done = stage.event("Acknowledged", at)
-        for process, reason in done.refused:
+        for process, _ in done.refused:
             stage.say(f"  refused by {process}")
-        stage.say(textwrap.fill(done.refused[0][1], 76, initial_indent="    ",
-                                subsequent_indent="    "))
+        stage.say(
+            textwrap.fill(done.refused[0][1], 76, initial_indent="    ", subsequent_indent="    ")
+        )
         answered = [worker.answered for worker in stage.workers]
         stage.until(
             lambda: all(w.answered > a + 5 for w, a in zip(stage.workers, answered, strict=True)),
@@ -341,9 +348,11 @@ class Story:
         client.close()
         last = max(worker.answer_at for worker in stage.workers)
         assert release is not None
-        stage.say(f"  release {release.sequence}: back to the deployed code; "
-                  f"3 coffees cost {_money(stage.workers[0].answer)} in both, "
-                  f"{(last - at) * 1000:.0f} ms later")
+        stage.say(
+            f"  release {release.sequence}: back to the deployed code; "
+            f"3 coffees cost {_money(stage.workers[0].answer)} in both, "
+            f"{(last - at) * 1000:.0f} ms later"
+        )
 
 
 def example_folder() -> Path:
@@ -372,4 +381,3 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def _money(amount: Any) -> str:
     return f"{amount:.2f}"
-

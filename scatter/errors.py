@@ -19,6 +19,7 @@ class ScatterError(Exception):
 
     Attributes:
         exit_code: Exit status of the command line for this error.
+
     """
 
     exit_code = 1
@@ -43,6 +44,7 @@ class StoreUnavailable(ScatterError, ConnectionError):
 
     Attributes:
         url: Address of the store, password removed.
+
     """
 
     exit_code = 3
@@ -62,6 +64,7 @@ class NotFound(ScatterError, KeyError):
     Attributes:
         name: What was asked for.
         candidates: Names that come close, or that an ambiguous short form could mean.
+
     """
 
     def __init__(self, message: str, *, name: str = "", candidates: Sequence[str] = ()) -> None:
@@ -87,6 +90,7 @@ class Conflict(ScatterError):
         live: Version that is live now.
         author: Who released `live`.
         time: When `live` was released, ISO 8601 in UTC.
+
     """
 
     exit_code = 5
@@ -117,6 +121,7 @@ class Refused(ScatterError):
         function: Name of the function, where one is concerned.
         version: Number of the version, where one is concerned.
         hint: What to do about it.
+
     """
 
     def __init__(
@@ -145,6 +150,7 @@ class PartialRelease(ScatterError):
 
     Attributes:
         refusals: Process id → reason.
+
     """
 
     exit_code = 4

@@ -68,4 +68,3 @@ def _source_of(module: ModuleType) -> ModuleSource | None:
             base = base_of(value)
             return base.source() if base and base.is_source_of(deployed_code(value)) else None
     return None
-

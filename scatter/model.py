@@ -35,6 +35,7 @@ class Change:
         created: True when this release brought the version into being.
         lines: First line of each definition of the bundle in its file, for tracebacks.
         file: The file that the code came from, relative to the project.
+
     """
 
     function: str
@@ -64,6 +65,7 @@ class Release:
         python: Cache tag of the interpreter that made it, e.g. `cpython-311`.
         snapshot: SHA-256 of a snapshot of the state after this release; empty if it has none.
         scope: Room for staged rollouts: labels or a share of processes. Always None today.
+
     """
 
     namespace: str
@@ -92,6 +94,7 @@ class FunctionState:
         time: When, ISO 8601 in UTC.
         last: Highest version number ever given.
         previous: The version that was live before; `SHIPPED` if there was none.
+
     """
 
     function: str
@@ -122,6 +125,7 @@ class Version:
         sequence: Sequence of the release that created it.
         live: Whether it is the live version now.
         lines, file: As in `Change`.
+
     """
 
     function: str
@@ -163,6 +167,7 @@ class ProcessReport:
         held: Functions that the process keeps where they are.
         refused: Versions that it would not take.
         switched_at: When it last switched, seconds since the epoch by its own clock.
+
     """
 
     id: str

@@ -35,6 +35,7 @@ def check(name: str) -> str:
 
     Raises:
         UsageError: It is empty, too long, or has characters that a name cannot have.
+
     """
     module, qualname = split(name)
     parts = [*module.split("."), *qualname.split(".")] if module else qualname.split(".")
@@ -67,6 +68,7 @@ def resolve(asked: str, names: Iterable[str]) -> str:
     Raises:
         Ambiguous: Several names have that short form; they are listed.
         NotFound: None has; the closest ones are in `candidates`.
+
     """
     known = set(names)
     if asked in known:

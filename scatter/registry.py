@@ -63,6 +63,7 @@ class Registry:
 
         Raises:
             NameTaken: Another function of this process has that name.
+
         """
         with self._lock:
             before = self._slots.get(name)
@@ -89,6 +90,7 @@ class Registry:
         Args:
             linked: Name → version. Names that are not in the registry any more are passed over.
             fetched: Name → function of those that the process did not have before.
+
         """
         with self._lock:
             for name, function in (fetched or {}).items():
@@ -117,6 +119,7 @@ class Registry:
             name: Full name.
             version: The version.
             linked: That same version, if what runs is its code already (it was pushed from here).
+
         """
         with self._lock:
             slot = self._slots.get(name)

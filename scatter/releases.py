@@ -31,6 +31,7 @@ class Candidate:
         bundle: The bundle.
         seen: Version that the code was made from, as far as its maker knows; None: never saw one.
         lines, file: As in `Change`.
+
     """
 
     bundle: Bundle
@@ -47,6 +48,7 @@ class Pushed:
         release: The release; None when every function was live as it is already.
         versions: Function → its live version after the push.
         sizes: Function → size of the stored bundle in bytes.
+
     """
 
     release: Release | None
@@ -79,6 +81,7 @@ class Releases:
 
         Raises:
             NotFound: No such function, or (`Ambiguous`) several.
+
         """
         known = self.functions()
         return known[resolve(asked, known)]
@@ -92,6 +95,7 @@ class Releases:
 
         Raises:
             NotFound: No such function or version, or the deployed code is live.
+
         """
         state = self.find(asked)
         wanted = state.version if number is None else number
@@ -105,9 +109,14 @@ class Releases:
 
         Raises:
             Refused: `bundle-missing`, when the store has lost it.
+
         """
-        change = Change(function=version.function, version=version.number, bundle=version.bundle,
-                        size=version.size)
+        change = Change(
+            function=version.function,
+            version=version.number,
+            bundle=version.bundle,
+            size=version.size,
+        )
         data = self.journal.bundles([change]).get(version.bundle)
         if data is None:
             raise Refused(
@@ -141,6 +150,7 @@ class Releases:
         Raises:
             Conflict: A function's live version is not the one that its code was made from.
             Refused: `too-big`.
+
         """
         encoded = {check(c.bundle.function): (c, encode(c.bundle)) for c in candidates}
         if len(encoded) != len(candidates):
@@ -219,10 +229,9 @@ class Releases:
 
         Raises:
             NotFound: A function or version does not exist; nothing was released.
+
         """
-        return self._release(
-            "release", {n: v for n, v in versions.items()}, message=message, dry_run=dry_run
-        )
+        return self._release("release", versions, message=message, dry_run=dry_run)
 
     def _release(
         self, action: str, versions: Mapping[str, int], *, message: str, dry_run: bool
@@ -273,6 +282,7 @@ class Releases:
 
         Raises:
             NotFound: No such function, or an earlier version is gone; nothing was released.
+
         """
         known = self.functions()
         if to is not None:
@@ -332,6 +342,7 @@ class Releases:
 
         Raises:
             NotFound: No such function.
+
         """
         state = self.find(asked)
         versions = self.journal.versions(state.function, below=older_than, limit=1 << 30)

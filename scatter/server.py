@@ -57,6 +57,7 @@ def find_binary() -> Path:
 
     Raises:
         ServerNotFound: There is none; the message says what to install.
+
     """
     given = os.environ.get("SCATTER_SERVER_BINARY")
     if given:
@@ -119,6 +120,7 @@ class EmbeddedServer:
 
         Raises:
             ServerNotFound, ServerFailed, ScatterError: It could not be started.
+
         """
         if len(os.fsencode(socket)) > _SOCKET_PATH_BYTES:
             raise ScatterError(
@@ -136,7 +138,7 @@ class EmbeddedServer:
                 stdout=output,
                 stderr=output,
                 cwd=data_dir,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no lock
                 process_group=0,  # a Ctrl-C in the terminal is for the owner, who stops it
             )
         server = cls(process, socket, port)
@@ -250,9 +252,12 @@ def runtime_dir() -> Path:
 
     Raises:
         ScatterError: It belongs to another user, or others may write to it.
+
     """
     base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base, "scatter") if base else Path(tempfile.gettempdir(), f"scatter-{os.getuid()}")
+    folder = (
+        Path(base, "scatter") if base else Path(tempfile.gettempdir(), f"scatter-{os.getuid()}")
+    )
     if len(os.fsencode(folder)) > _SOCKET_PATH_BYTES - 20:
         folder = Path("/tmp", f"scatter-{os.getuid()}")  # noqa: S108 - owner and mode are checked
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -276,6 +281,7 @@ def local_url() -> str:
 
     Raises:
         ServerNotFound, ServerFailed: There is none, and none could be started.
+
     """
     folder = runtime_dir()
     socket = folder / "server.sock"
@@ -319,7 +325,7 @@ def _lock(file: Path) -> Iterator[None]:
 
 def serve_forever(
     *,
-    on_ready: Callable[[str], None] = lambda url: None,
+    on_ready: Callable[[str], None] = lambda _: None,
     data: Path | None = None,
     idle_exit_s: float | None = None,
 ) -> None:
@@ -334,6 +340,7 @@ def serve_forever(
 
     Raises:
         ScatterError: This user's server runs already.
+
     """
     folder = runtime_dir()
     socket = folder / "server.sock"

@@ -36,12 +36,13 @@ class Linked:
         file: Name under which tracebacks find the source.
         private: Names that travelled with the version.
         notes: What was used live or left behind, for people.
+
     """
 
     # No dataclass: `dataclasses` alone takes 12 ms, and this is imported with `import scatter`.
     __slots__ = ("bundle", "file", "function", "notes", "private", "source", "target", "version")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a record
         self,
         *,
         function: str,
@@ -73,6 +74,7 @@ class Steps:
     Attributes:
         first: Code that makes the version the running one, whatever the defaults are.
         final: Code that is faster, right once the defaults are the version's; or None.
+
     """
 
     __slots__ = ("final", "first")
@@ -96,6 +98,7 @@ class Slot:
         redefined: The function was defined anew in this process (a notebook cell run again).
         seen: Newest version that this process knows to be live; None: it never saw one.
         loaded: Version → what stays loaded.
+
     """
 
     __slots__ = (

@@ -33,12 +33,12 @@ else:
 
 
 @overload
-def track(function: Callable[P, R], /) -> Tracked[P, R]: ...
+def track(function: Callable[P, R], /) -> Tracked[P, R]: ...  # noqa: D103
 @overload
-def track(*, name: str | None = None) -> Callable[[Callable[P, R]], Tracked[P, R]]: ...
-
-
-def track(function: Any = None, /, *, name: str | None = None) -> Any:
+def track(  # noqa: D103, F811
+    *, name: str | None = None
+) -> Callable[[Callable[P, R]], Tracked[P, R]]: ...
+def track(function: Any = None, /, *, name: str | None = None) -> Any:  # noqa: F811
     """Track a function: make it live-reloadable, pushable, and able to go back.
 
     Use it bare (`@scatter.track`) or with arguments (`@scatter.track(name="score")`). On a method
@@ -54,6 +54,7 @@ def track(function: Any = None, /, *, name: str | None = None) -> Any:
     Raises:
         NotTrackable: It is no Python function, or has no name of its own (a closure).
         NameTaken: Another function of this process has that name.
+
     """
     if function is None:
         return lambda inner: track_function(inner, name)

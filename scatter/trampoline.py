@@ -47,7 +47,9 @@ def runs_direct(function: FunctionType, target: FunctionType) -> bool:
     if not same_globals or names != target.__code__.co_freevars:
         return False
     mine, theirs = function.__closure__ or (), target.__closure__ or ()
-    return all(a is b or _same_class_cell(n, a, b) for n, a, b in zip(names, mine, theirs))
+    return all(
+        a is b or _same_class_cell(n, a, b) for n, a, b in zip(names, mine, theirs, strict=True)
+    )
 
 
 def _same_class_cell(name: str, one: Any, other: Any) -> bool:

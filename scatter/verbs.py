@@ -46,6 +46,7 @@ class Verbs:
             Conflict: Someone else released the function since this process last saw it.
             Refused: The function cannot be shipped; the reason says why.
             StoreUnavailable: Nothing was pushed.
+
         """
         client = _client()
         pushed = client.push([self.name], message=message or "", force=force, secrets=secrets)
@@ -60,6 +61,7 @@ class Verbs:
         Raises:
             NotFound: No such function or version in the namespace.
             Refused: It cannot run here; what ran goes on.
+
         """
         return _client().pull(self.name, version)
 
@@ -76,6 +78,7 @@ class Verbs:
 
         Returns:
             The numbers of the versions that are gone.
+
         """
         return _client().delete(self.name, older_than)
 

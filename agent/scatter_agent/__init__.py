@@ -39,6 +39,7 @@ def start(
 
     Raises:
         UsageError: It runs already with other settings, or a setting has the wrong form.
+
     """
     global _agent
     from dataclasses import replace

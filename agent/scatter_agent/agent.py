@@ -39,7 +39,7 @@ from scatter_agent.report import Reporter
 from scatter_agent.status import AgentStatus, State
 
 LOOK_S = 5.0
-"""Seconds between two looks at the log without a ring; ±20 %, so that a fleet does not look at once."""
+"""Seconds between two looks at the log without a ring; ±20 %, so that a fleet spreads out."""
 POLL_S = 0.5
 """The same where the server sends no notifications."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.05, 5.0
@@ -65,6 +65,7 @@ class Agent:
             application: How people know this process; default: its program's name.
             store: Used in place of the settings' address.
             look_s: Seconds between two looks without a ring.
+
         """
         self.settings = settings
         self.registry = registry
@@ -218,7 +219,8 @@ class Agent:
                 self.settings.redis_url, self.settings.namespace, **_named(self.settings)
             )
             self._store, self._journal, self._bell = store, Journal(store), store.doorbell()
-        assert self._journal is not None and self._bell is not None
+        assert self._journal is not None
+        assert self._bell is not None
         return self._store, self._journal, self._bell
 
     def _next_look_s(self, bell: Doorbell) -> float:
@@ -338,7 +340,9 @@ class Agent:
             refusal = refusals.get(change.function)
             reason = refusal.reason if refusal else "released-together"
             message = (
-                refusal.message if refusal else f"It was released with {culprits}, which was refused."
+                refusal.message
+                if refusal
+                else f"It was released with {culprits}, which was refused."
             )
             self._failures[change.function] = plan.failed(view, change, sequence, reason, message)
 
@@ -347,7 +351,6 @@ class Agent:
             Refusal(function=name, version=f.version, reason=f.reason, message=f.message)
             for name, f in sorted(self._failures.copy().items())
         )
-
 
 
 def _lookup(journal: Journal, name: str) -> Wanted | None:

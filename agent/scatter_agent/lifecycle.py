@@ -37,7 +37,7 @@ class Mortal(Protocol):
 
 
 WORK = threading.Lock()
-"""Held by an agent while it connects, links and switches; never while it waits for Redis to ring."""
+"""Held by an agent while it connects, links and switches; never while it waits for a ring."""
 
 _agents: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _held = False

@@ -36,6 +36,7 @@ class Running:
         bundle: Digest; empty for the deployed code.
         held: It was moved by hand and stays.
         fetched: It has no deployed code to go back to.
+
     """
 
     version: int
@@ -54,6 +55,7 @@ class Failure:
         reason, message: As in the refusal.
         retry_at: When to try again, in the planner's time; None: not by itself.
         tries: How often it was tried.
+
     """
 
     version: int
@@ -74,6 +76,7 @@ class View:
         failures: Function → what was refused.
         floor: Function → sequence at which its code here was first seen.
         now: The time, in seconds of any clock.
+
     """
 
     running: Mapping[str, Running]
@@ -100,6 +103,7 @@ def stepwise(view: View, releases: Sequence[Release]) -> tuple[tuple[int, tuple[
         view: As for `goal`.
         releases: Those read since the last step. What the goal needs beyond them is added as the
             log has it, grouped by release.
+
     """
     steps = {
         r.sequence: tuple(c for c in r.changes if _concerns(view, c, r.sequence)) for r in releases
@@ -134,9 +138,7 @@ def _runs(running: Running, change: Change) -> bool:
     return running.version == change.version and running.bundle == change.bundle
 
 
-def failed(
-    view: View, change: Change, sequence: int, reason: str, message: str
-) -> Failure:
+def failed(view: View, change: Change, sequence: int, reason: str, message: str) -> Failure:
     """Return the failure to remember for a refused change."""
     before = view.failures.get(change.function)
     same = before is not None and before.sequence == sequence

@@ -27,6 +27,7 @@ class AgentStatus:
         held: Functions that stay where they were moved to by hand.
         refused: Versions that would not run here.
         doorbell: What wakes the agent: `notifications`, or `polling` and why.
+
     """
 
     state: State

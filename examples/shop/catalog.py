@@ -8,5 +8,6 @@ def unit_price(item: str) -> float:
 
     Raises:
         KeyError: The shop does not sell it.
+
     """
     return PRICES[item]

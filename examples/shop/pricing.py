@@ -1,9 +1,9 @@
 """What a purchase costs. Edit me, save, and ask the shop again."""
 
-import scatter
-
 from catalog import unit_price
 from discounts import discount
+
+import scatter
 
 asked = 0  # state: it stays when the code changes
 

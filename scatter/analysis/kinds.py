@@ -10,43 +10,52 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["function", "class", "import", "constant", "state"]
 
 _IMMUTABLE_CALLS = frozenset({"frozenset", "tuple", "int", "float", "str", "bytes", "complex"})
 _FRESH = frozenset(
-    """dict list set deque defaultdict OrderedDict Counter WeakKeyDictionary WeakValueDictionary
+    """
+    dict list set deque defaultdict OrderedDict Counter WeakKeyDictionary WeakValueDictionary
     WeakSet Lock RLock Event Condition Semaphore BoundedSemaphore local Queue LifoQueue
-    SimpleQueue PriorityQueue ContextVar count getLogger get_logger object""".split()
+    SimpleQueue PriorityQueue ContextVar count getLogger get_logger object
+    """.split()
 )
 _MUTATORS = frozenset(
-    """append extend insert remove pop clear sort reverse update setdefault popitem add discard
-    difference_update intersection_update symmetric_difference_update appendleft""".split()
+    """
+    append extend insert remove pop clear sort reverse update setdefault popitem add discard
+    difference_update intersection_update symmetric_difference_update appendleft
+    """.split()
 )
 
 
-def kind_of_assignment(
-    node: ast.stmt, changed: frozenset[str]
-) -> Iterator[tuple[str, Kind, bool]]:
+def kind_of_assignment(node: ast.stmt, changed: frozenset[str]) -> Iterator[tuple[str, Kind, bool]]:
     """Yield (name, kind, creatable) for each name that a simple statement binds."""
-    if isinstance(node, ast.Assign):
-        targets, value = node.targets, node.value
-    elif isinstance(node, ast.AnnAssign) and node.value is not None:
-        targets, value = [node.target], node.value
-    elif isinstance(node, getattr(ast, "TypeAlias", ())):
-        targets, value = [node.name], node.value  # type: ignore[attr-defined]
-    else:
+    targets, value = _parts(node)
+    if value is None:
         yield from ((name, "state", False) for name in _bound(node))
         return
     names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
     for name in names:
+        kind: Kind = "state"
         if isinstance(value, ast.Lambda) and len(names) == 1 and name not in changed:
-            yield name, "function", False
+            kind = "function"
         elif name not in changed and is_pure(value, tables=name.isupper()):
-            yield name, "constant", False
-        else:
-            yield name, "state", len(names) == 1 and is_fresh(value)
+            kind = "constant"
+        yield name, kind, kind == "state" and len(names) == 1 and is_fresh(value)
+
+
+def _parts(node: ast.stmt) -> tuple[list[ast.expr], ast.expr | None]:
+    """Return the targets and the value of an assignment; no value for any other statement."""
+    if isinstance(node, ast.Assign):
+        return node.targets, node.value
+    if isinstance(node, ast.AnnAssign):
+        return [node.target], node.value
+    if type(node).__name__ == "TypeAlias":  # `type X = ...`, from Python 3.12 on
+        alias: Any = node
+        return [alias.name], alias.value
+    return [], None
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:
@@ -70,9 +79,20 @@ def is_pure(node: ast.expr, *, tables: bool) -> bool:
         case ast.Call(func=ast.Name(id=name)) if name in _IMMUTABLE_CALLS and not node.keywords:
             return all(is_pure(a, tables=True) for a in node.args)
         case (
-            ast.Tuple() | ast.List() | ast.Dict() | ast.Set() | ast.UnaryOp() | ast.BinOp()
-            | ast.BoolOp() | ast.Compare() | ast.IfExp() | ast.JoinedStr() | ast.FormattedValue()
-            | ast.Subscript() | ast.Slice() | ast.Starred()
+            ast.Tuple()
+            | ast.List()
+            | ast.Dict()
+            | ast.Set()
+            | ast.UnaryOp()
+            | ast.BinOp()
+            | ast.BoolOp()
+            | ast.Compare()
+            | ast.IfExp()
+            | ast.JoinedStr()
+            | ast.FormattedValue()
+            | ast.Subscript()
+            | ast.Slice()
+            | ast.Starred()
         ):
             inner = (n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr))
             return all(is_pure(n, tables=tables) for n in inner)
@@ -126,7 +146,7 @@ def _walk(root: ast.AST) -> Iterator[ast.AST]:
     while todo:
         node = todo.pop()
         yield node
-        for name in node._fields:
+        for name in node._fields or ():
             value = getattr(node, name, None)
             if value.__class__ is list:
                 todo += [inner for inner in value if isinstance(inner, ast.AST)]

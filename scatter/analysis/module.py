@@ -41,6 +41,7 @@ class Definition:
         uses: Top-level names that it looks up when it runs or is evaluated.
         creatable: For state: evaluating `source` in another process gives a fresh, empty one.
         typing_only: Bound under `if TYPE_CHECKING`: not there at run time.
+
     """
 
     name: str
@@ -68,6 +69,7 @@ class FunctionSource:
         tracked_name: The name that `@track(name=...)` gives it, else empty.
         skip: How many decorators stand above `@track`, itself included.
         twice: Whether the scope defines the name more than once.
+
     """
 
     qualname: str
@@ -90,12 +92,13 @@ class ModuleSource:
         """Parse `text`.
 
         Args:
-            text: Source with `\\n` line ends.
+            text: Source as Python reads it: lines end with one newline character.
             name: Module name; empty for notebooks.
             file: Where it came from, for messages.
 
         Raises:
             SourceError: The text is no Python for the running interpreter.
+
         """
         self.text = text
         self.name = name

@@ -44,10 +44,10 @@ def _dump_class(source: str) -> str:
 class _WithoutTracked(ast.NodeTransformer):
     """Replaces each function that has `track` among its decorators by its name."""
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return self._reduced(node)
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:  # noqa: N802
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         return self._reduced(node)
 
     def _reduced(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:

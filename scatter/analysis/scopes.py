@@ -35,9 +35,7 @@ class Scopes:
 
 def used_globals(tables: Iterable[symtable.SymbolTable]) -> frozenset[str]:
     """Return the global names used in these scopes and in all scopes inside them."""
-    return frozenset(
-        name for table in _with_inner(tables) for name in _globals_of(table)
-    )
+    return frozenset(name for table in _with_inner(tables) for name in _globals_of(table))
 
 
 def _globals_of(table: symtable.SymbolTable) -> Iterable[str]:

@@ -32,6 +32,7 @@ class Built:
         lines: First line of the function, then of each item of the first part.
         file: File of the function.
         missing: Names that the code uses and the module does not define.
+
     """
 
     bundle: Bundle
@@ -58,6 +59,7 @@ def build(
 
     Raises:
         Refused: `no-source`, when the module has no such function.
+
     """
     function = source.functions.get(qualname)
     name = name or (function and function.tracked_name) or function_name(source.name, qualname)
@@ -108,8 +110,10 @@ def _reach(
 
 
 _MODULE_NAMES = frozenset(
-    "__name__ __file__ __doc__ __package__ __spec__ __loader__ __path__ __builtins__ __class__"
-    " __dict__ __annotations__".split()
+    """
+    __name__ __file__ __doc__ __package__ __spec__ __loader__ __path__ __builtins__ __class__
+    __dict__ __annotations__
+    """.split()
 )
 
 

@@ -49,6 +49,7 @@ def capture(
 
     Raises:
         Refused: `secret`, `cannot-capture`, `too-big`.
+
     """
     return _Capture(function, name, tracked_name, secrets).run()
 
@@ -130,9 +131,7 @@ class _Capture:
         else:
             self._add_value(name, value)
 
-    def _add_definition(
-        self, name: str, value: object, scope: dict[str, Any], own: str
-    ) -> None:
+    def _add_definition(self, name: str, value: object, scope: dict[str, Any], own: str) -> None:
         """Add a helper or class that another cell defines, by its source."""
         found = _source_of(value) if isinstance(value, FunctionType) else _class_source(value)
         if found is None or found[1].qualname != name:
@@ -244,8 +243,8 @@ def _class_source(value: object) -> tuple[ModuleSource, FunctionSource] | None:
 
     A class has no code object; the cell is that of one of its functions.
     """
-    for member in vars(value).values():
-        member = getattr(member, "__func__", member)
+    members = [getattr(member, "__func__", member) for member in vars(value).values()]
+    for member in members:
         if not isinstance(member, FunctionType):
             continue
         file = member.__code__.co_filename
@@ -322,5 +321,3 @@ def _names_in(code: CodeType) -> set[str]:
 
 def _here() -> str:
     return sys.implementation.cache_tag or ""
-
-

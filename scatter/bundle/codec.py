@@ -35,6 +35,7 @@ def encode(bundle: Bundle) -> bytes:
 
     Raises:
         Refused: `too-big`, when it would exceed `MAX_BUNDLE_BYTES` or `MAX_SOURCE_BYTES`.
+
     """
     fields = _without_empty(
         {
@@ -72,6 +73,7 @@ def decode(data: bytes) -> Bundle:
 
     Raises:
         Untrusted: `bad-bundle`, when the bytes are not exactly this format.
+
     """
     if len(data) > MAX_BUNDLE_BYTES or data[: len(MAGIC)] != MAGIC:
         raise _bad("it does not begin with SCB1, or is larger than allowed")
@@ -93,7 +95,7 @@ def _bundle(fields: dict[str, Any]) -> Bundle:
     bundle = Bundle(
         function=_text(fields["function"]),
         qualname=_text(fields["qualname"]),
-        source=_text(fields["source"] if "source" in fields else ""),
+        source=_text(fields.get("source", "")),
         skip=_number(fields.get("skip", 0)),
         uses=_texts(fields.get("uses", [])),
         class_names=_texts(fields.get("class_names", [])),

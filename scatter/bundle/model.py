@@ -32,6 +32,7 @@ class Item:
         source: Its text, indentation kept. Empty for state that only its own process can make.
         pickle: For `captured`: what cloudpickle gave.
         uses: Names of other items that it looks up.
+
     """
 
     kind: ItemKind
@@ -49,6 +50,7 @@ class Part:
         module: Module name; empty for a notebook.
         future: Names imported from `__future__` there.
         items: What is needed from it.
+
     """
 
     module: str
@@ -71,6 +73,7 @@ class Bundle:
         python: Cache tag of the only interpreter that can load it; empty: any Python.
         pickle: The whole function pickled, where its source is not to be had.
         cells: For a closure: pickled values of its free variables, in order of their names.
+
     """
 
     function: str

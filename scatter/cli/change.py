@@ -21,23 +21,41 @@ if TYPE_CHECKING:
 dry = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 why = click.option("-m", "--message", default="", help="Why; shown in the log.")
 wait = click.option(
-    "--wait", "wait_s", default=2.0, show_default=True, metavar="SECONDS",
+    "--wait",
+    "wait_s",
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
     help="How long to wait for running processes to take it.",
 )
 
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("-f", "--function", "only", multiple=True, metavar="NAME",
-              help="Push only this function; may be repeated.")
+@click.option(
+    "-f",
+    "--function",
+    "only",
+    multiple=True,
+    metavar="NAME",
+    help="Push only this function; may be repeated.",
+)
 @click.option("--force", is_flag=True, help="Go over somebody else's version.")
 @why
 @dry
 @wait
 @as_json
 @click.pass_context
-def push_(ctx: click.Context, paths: tuple[Path, ...], only: tuple[str, ...], force: bool,
-          message: str, dry_run: bool, wait_s: float, as_json: bool) -> None:
+def push_(
+    ctx: click.Context,
+    paths: tuple[Path, ...],
+    only: tuple[str, ...],
+    force: bool,
+    message: str,
+    dry_run: bool,
+    wait_s: float,
+    as_json: bool,
+) -> None:
     """Push the tracked functions in PATHS that differ from what is live, in one release.
 
     Files are read, never imported or run.
@@ -51,10 +69,10 @@ def push_(ctx: click.Context, paths: tuple[Path, ...], only: tuple[str, ...], fo
     chosen = paths or tuple(Path(p) for p in settings_of(ctx).paths)
     candidates = _candidates(client.releases, chosen, only)
     before = dict(client.releases.functions())
-    pushed: Pushed = client.releases.push(
-        candidates, message=message, force=force, dry_run=dry_run
-    )
-    changed = {n: v for n, v in pushed.versions.items() if n not in before or before[n].version != v}
+    pushed: Pushed = client.releases.push(candidates, message=message, force=force, dry_run=dry_run)
+    changed = {
+        n: v for n, v in pushed.versions.items() if n not in before or before[n].version != v
+    }
     if as_json:
         data_json("push", {"changed": changed, "sizes": pushed.sizes, "dry_run": dry_run})
     elif not changed:
@@ -111,8 +129,14 @@ def _with_called(names: list[str], built: Any, live: Any) -> list[str]:
 @wait
 @as_json
 @click.pass_context
-def release_(ctx: click.Context, versions: tuple[str, ...], message: str, dry_run: bool,
-             wait_s: float, as_json: bool) -> None:
+def release_(
+    ctx: click.Context,
+    versions: tuple[str, ...],
+    message: str,
+    dry_run: bool,
+    wait_s: float,
+    as_json: bool,
+) -> None:
     """Make existing versions live everywhere, all in one release.
 
     VERSION is a number; 0 is the code that processes were deployed with.
@@ -141,8 +165,15 @@ def _parse_version(text: str) -> tuple[str, int]:
 @wait
 @as_json
 @click.pass_context
-def rollback_(ctx: click.Context, names: tuple[str, ...], to: int | None, message: str,
-              dry_run: bool, wait_s: float, as_json: bool) -> None:
+def rollback_(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    to: int | None,
+    message: str,
+    dry_run: bool,
+    wait_s: float,
+    as_json: bool,
+) -> None:
     """Go back everywhere: functions NAMES one live version, or all of the newest release.
 
     \b
@@ -162,8 +193,9 @@ def rollback_(ctx: click.Context, names: tuple[str, ...], to: int | None, messag
 @dry
 @as_json
 @click.pass_context
-def delete_(ctx: click.Context, name: str, older_than: int | None, yes: bool, dry_run: bool,
-            as_json: bool) -> None:
+def delete_(
+    ctx: click.Context, name: str, older_than: int | None, yes: bool, dry_run: bool, as_json: bool
+) -> None:
     """Remove function NAME, or its older versions, and their code, for good.
 
     Processes go back to the code that they were deployed with; the log keeps the fact.
@@ -181,8 +213,9 @@ def delete_(ctx: click.Context, name: str, older_than: int | None, yes: bool, dr
         say(f"{'Would remove' if dry_run else 'Removed'} {what}.")
 
 
-def _tell(releases: Releases, release: Release | None, wait_s: float, dry_run: bool,
-          as_json: bool) -> None:
+def _tell(
+    releases: Releases, release: Release | None, wait_s: float, dry_run: bool, as_json: bool
+) -> None:
     """Say what a release changed, and who took it."""
     if as_json:
         data_json("release", asdict(release) if release else None)
@@ -194,8 +227,9 @@ def _tell(releases: Releases, release: Release | None, wait_s: float, dry_run: b
     _acknowledge(releases, release, wait_s, quiet=as_json)
 
 
-def _acknowledge(releases: Releases, release: Release | None, wait_s: float, *, quiet: bool
-                 ) -> None:
+def _acknowledge(
+    releases: Releases, release: Release | None, wait_s: float, *, quiet: bool
+) -> None:
     """Wait for the processes, say how many took the release, fail if some refused it."""
     if release is None or wait_s <= 0:
         return

@@ -135,9 +135,7 @@ def text_of(bundle: Bundle) -> str:
 @click.argument("new", type=int, required=False)
 @as_json
 @click.pass_context
-def diff_(
-    ctx: click.Context, name: str, old: int | None, new: int | None, as_json: bool
-) -> None:
+def diff_(ctx: click.Context, name: str, old: int | None, new: int | None, as_json: bool) -> None:
     """Compare two versions of function NAME; by default the live one with the one before.
 
     \b
@@ -203,8 +201,15 @@ def _show_functions(functions: dict[str, FunctionState], reports: list[ProcessRe
         on_live = sum(version == state.version for version in running)
         others = sorted({v for v in running if v != state.version})
         rest = f" ({', '.join(number_of(v) for v in others)})" if others else ""
-        rows.append((name, number_of(state.version), f"{on_live}/{len(running)}{rest}", state.author,
-                     ago(state.time)))
+        rows.append(
+            (
+                name,
+                number_of(state.version),
+                f"{on_live}/{len(running)}{rest}",
+                state.author,
+                ago(state.time),
+            )
+        )
     table(("FUNCTION", "LIVE", "RUNNING IT", "BY", "WHEN"), rows)
 
 
@@ -219,8 +224,16 @@ def _show_processes(reports: list[ProcessReport], tip: int) -> None:
         where = "current" if behind <= 0 else f"{behind} behind"
         trouble = [f"{r.function} v{r.version} refused: {r.reason}" for r in report.refused]
         trouble += [f"{name} held" for name in report.held]
-        rows.append((f"{report.host}:{report.pid}", report.application, report.python,
-                     report.state, where, "; ".join(trouble)))
+        rows.append(
+            (
+                f"{report.host}:{report.pid}",
+                report.application,
+                report.python,
+                report.state,
+                where,
+                "; ".join(trouble),
+            )
+        )
     table(("PROCESS", "APPLICATION", "PYTHON", "STATE", f"AT {tip}", "NOTES"), rows)
 
 
@@ -234,5 +247,7 @@ def config_(ctx: click.Context, as_json: bool) -> None:
         body = [{"name": n, "value": v, "origin": o} for n, v, o in rows]
         data_json("settings", body)
     else:
-        table(("SETTING", "VALUE", "FROM"), [(n, v or "(found out when needed)", o)
-                                             for n, v, o in rows])
+        table(
+            ("SETTING", "VALUE", "FROM"),
+            [(n, v or "(found out when needed)", o) for n, v, o in rows],
+        )

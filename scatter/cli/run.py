@@ -51,8 +51,9 @@ def server_(data_dir: Path | None) -> None:
     """
     from scatter.server import serve_forever
 
-    serve_forever(on_ready=lambda url: say(f"Serving local:// at {url}. Stop with Ctrl-C."),
-                  data=data_dir)
+    serve_forever(
+        on_ready=lambda url: say(f"Serving local:// at {url}. Stop with Ctrl-C."), data=data_dir
+    )
 
 
 @click.command()

@@ -13,7 +13,6 @@ Invariants
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -29,7 +28,11 @@ _PREFIX = f"{FACTORY}.<locals>."
 
 
 def assemble(
-    bundle: Bundle, travelling: Sequence[str], given: Sequence[str], lines: dict[str, int], file: str
+    bundle: Bundle,
+    travelling: Sequence[str],
+    given: Sequence[str],
+    lines: dict[str, int],
+    file: str,
 ) -> CodeType:
     """Return code that defines the factory.
 
@@ -42,6 +45,7 @@ def assemble(
 
     Raises:
         Refused: `bad-source`, when this Python cannot compile it.
+
     """
     try:
         body: list[ast.stmt] = []

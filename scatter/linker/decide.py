@@ -31,6 +31,7 @@ class Decision:
     Attributes:
         verdicts: Name → verdict.
         notes: What a person should know: state that stays, helpers that travel.
+
     """
 
     verdicts: Mapping[str, Verdict]
@@ -46,6 +47,7 @@ def decide(bundle: Bundle, home: Home) -> Decision:
 
     Raises:
         Refused: With the reason and a hint; nothing was changed.
+
     """
     verdicts: dict[str, Verdict] = {}
     for item in bundle.items:

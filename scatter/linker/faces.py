@@ -24,6 +24,7 @@ def show(file: str, pieces: Iterable[tuple[int, str]], owner: Any) -> None:
         file: From `file_name`.
         pieces: (first line, text) of each definition; lines in between are empty.
         owner: The function object of the version.
+
     """
     lines: list[str] = []
     for first, text in sorted(pieces):

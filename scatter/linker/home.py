@@ -21,6 +21,7 @@ class Home:
         fetched: The module was made for fetched functions; nothing in it was deployed.
         is_tracked: Whether the function at a qualname of this module has a slot here.
         resolve: Returns the function of a full name, tracked or about to be; None if unknown.
+
     """
 
     globals: dict[str, Any]

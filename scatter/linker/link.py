@@ -29,6 +29,7 @@ def link(bundle: Bundle, change: Change, home: Home, deployed: FunctionType | No
 
     Raises:
         Refused: The version cannot run here; the reason says why. Nothing was changed.
+
     """
     version = change.version or 0
     try:

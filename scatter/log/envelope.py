@@ -20,6 +20,7 @@ def seal(statement: bytes, signatures: tuple[bytes, ...]) -> bytes:
 
     Raises:
         Untrusted: `too-big`, when the entry would exceed `MAX_ENTRY_BYTES`.
+
     """
     parts = [MAGIC, struct.pack(">I", len(statement)), statement, bytes([len(signatures)])]
     for signature in signatures:
@@ -39,6 +40,7 @@ def open_(entry: bytes) -> tuple[bytes, tuple[bytes, ...]]:
 
     Raises:
         Untrusted: `too-big` or `bad-envelope`.
+
     """
     if len(entry) > MAX_ENTRY_BYTES:
         raise Untrusted("too-big", f"A log entry has {len(entry):,} bytes; refused unread.")

@@ -41,6 +41,7 @@ class Draft:
         bundles: Digest → bytes of the bundles that the store may not have yet.
         forget: Function → numbers of versions that go (all of them if empty).
         author, message, git, python: As in `Release`.
+
     """
 
     action: Action
@@ -79,6 +80,7 @@ class Journal:
         Raises:
             Untrusted: An entry failed a check, or the log went backwards. What came before is
                 kept.
+
         """
         with self._lock:
             if not self.ledger.sequence:
@@ -128,6 +130,7 @@ class Journal:
 
         Raises:
             ScatterError: The race was lost 100 times.
+
         """
         with self._lock:
             for _ in range(_TRIES):
@@ -220,9 +223,7 @@ class Journal:
                 found[number] = version
         return list(found.values())
 
-    def _scan(
-        self, function: str, below: int | None, above: int | None
-    ) -> list[tuple[int, int]]:
+    def _scan(self, function: str, below: int | None, above: int | None) -> list[tuple[int, int]]:
         """Return what the hints of a function should say, from the whole log: they were lost."""
         found: list[tuple[int, int]] = []
         for first in range(1, self.ledger.sequence + 1, _PAGE):

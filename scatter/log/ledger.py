@@ -73,6 +73,7 @@ class Ledger:
 
         Raises:
             Untrusted: The entry is malformed, not trusted, or of another namespace.
+
         """
         text, signatures = envelope.open_(entry)
         self._verifier.check(text, signatures, namespace=self.namespace)
@@ -90,6 +91,7 @@ class Ledger:
 
         Raises:
             Untrusted: `wrong-sequence`, `wrong-chain`, or as for `open`; nothing has changed.
+
         """
         release, text = self.open(entry)
         if release.sequence != self.sequence + 1:
@@ -126,6 +128,7 @@ class Ledger:
 
         Raises:
             Untrusted: The entry or the snapshot is not what it should be; nothing has changed.
+
         """
         release, text = self.open(entry)
         if not release.snapshot or statement.hash_of(snapshot) != release.snapshot:

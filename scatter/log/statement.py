@@ -69,6 +69,7 @@ def read(statement: bytes) -> Release:
 
     Raises:
         Untrusted: `bad-statement`, when it is not exactly in this format.
+
     """
     try:
         fields = json.loads(statement.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no)

@@ -30,6 +30,7 @@ def open_store(url: str, namespace: str, **options: Any) -> Store:
     Raises:
         UsageError: The URL has another scheme, or is malformed.
         ServerNotFound: `local://`, and there is no server to start.
+
     """
     scheme = url.partition("://")[0]
     if scheme == "memory":

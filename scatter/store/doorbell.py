@@ -32,6 +32,7 @@ class RedisDoorbell:
             link: The store's connection.
             prefix: What the namespace's keys begin with.
             probe_s: How long to wait for a ring of our own.
+
         """
         self._link = link
         self._prefix = prefix

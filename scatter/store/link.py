@@ -65,6 +65,7 @@ class Link:
 
         Raises:
             UsageError: The URL is malformed.
+
         """
         self.address = redact(url)
         self._dial = dial or _dialer(url, name, connect_timeout_s, reply_timeout_s)
@@ -107,6 +108,7 @@ class Link:
         Raises:
             StoreUnavailable: The server cannot be reached, or did not answer in time.
             StoreRefused: It answered one of them with an error.
+
         """
         deadline = time.monotonic() + BUSY_S
         while True:
@@ -168,6 +170,7 @@ class Link:
 
         Raises:
             StoreUnavailable, StoreRefused: As for `run`.
+
         """
         mark = secrets.token_hex(8).encode()
         commands: list[Command] = [("UNSUBSCRIBE",)] if only else []
@@ -202,6 +205,7 @@ class Link:
 
         Raises:
             StoreUnavailable: The connection is lost, or there was none.
+
         """
         if not self.connected:
             raise StoreUnavailable(f"The connection to {self.address} is gone.", url=self.address)
@@ -244,7 +248,7 @@ class Link:
     def _translated(self, error: BaseException, command: str = "") -> Exception:
         """Return one of our errors for one of redis-py's or the system's."""
         text = redact(str(error))
-        if isinstance(error, redis.exceptions.BusyLoadingError) or text.startswith("BUSY"):
+        if isinstance(error, redis.BusyLoadingError) or text.startswith("BUSY"):
             return _BusyError(text)
         if "unknown command" in text and "HELLO" in text:
             return StoreUnavailable(

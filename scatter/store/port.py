@@ -35,6 +35,7 @@ class Tail:
             log went backwards.
         recent: Digest → bundle bytes of the newest release, where the store had them at hand.
         snapshot: Sequence of the newest release known to carry a snapshot (0: none). A hint.
+
     """
 
     entries: tuple[bytes, ...]
@@ -51,6 +52,7 @@ class Hints:
         versions: Function → number of the version that this release created.
         forget: Function → version numbers that this release removed (all of them if empty).
         snapshot: True when this release carries a snapshot.
+
     """
 
     versions: Mapping[str, int] = field(default_factory=dict)
@@ -89,6 +91,7 @@ class Store(Protocol):
 
         Returns:
             False when the log has an entry `sequence` already: the race is lost.
+
         """
         ...
 
@@ -144,6 +147,7 @@ class Ring:
         log: Something was written to the log (or may have been: spurious rings are allowed).
         processes: Processes whose report changed.
         woken: `wake` was called.
+
     """
 
     log: bool = False
@@ -184,6 +188,7 @@ class Doorbell(Protocol):
 
         Raises:
             StoreUnavailable: The connection is lost; call `listen` again.
+
         """
         ...
 

@@ -45,6 +45,7 @@ class RedisStore:
             namespace: The namespace.
             name: Client name, as `CLIENT LIST` shows it.
             **options: Of `Link`.
+
         """
         self._namespace = namespace
         self._prefix = f"scatter:{{{namespace}}}:"
@@ -126,6 +127,7 @@ class RedisStore:
 
         Raises:
             StoreUnavailable: Nobody can tell, or it was not; the caller reads on later.
+
         """
         (found,) = self.entries([sequence])
         if found is None:

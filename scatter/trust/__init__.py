@@ -27,6 +27,7 @@ class Verifier(Protocol):
 
         Raises:
             Untrusted: With the reason code of the first check that failed.
+
         """
         ...
 

@@ -19,6 +19,7 @@ class Drift:
         name: Full name.
         version: The live version.
         author, time: Who released it, and when (ISO 8601, UTC).
+
     """
 
     name: str
@@ -34,6 +35,7 @@ class Survey:
     Attributes:
         drifted: Functions whose code differs from what is live.
         unpushed: Functions that have no live version.
+
     """
 
     drifted: tuple[Drift, ...] = ()
@@ -51,6 +53,7 @@ class Started:
         functions: Full names of the tracked functions it found.
         survey: How they compare with what is live; None when the store could not be reached
             (it comes with `Reconnected` then).
+
     """
 
     paths: tuple[str, ...]
@@ -71,6 +74,7 @@ class PushedFunction:
         size_bytes: Size of the stored bundle.
         before: What was live, or else what the file had; None when there was nothing.
         after: What is live now.
+
     """
 
     name: str
@@ -91,6 +95,7 @@ class Pushed:
         functions: What it changed.
         noticed_at: When the save was noticed, by `time.monotonic`.
         logged_s: Seconds from then until the release was in the log.
+
     """
 
     sequence: int
@@ -112,6 +117,7 @@ class Acknowledged:
         behind: Processes that have not answered, as people know them.
         refused: (process, reason) for each function that a process would not take.
         error: Why nobody could be asked; empty if they could.
+
     """
 
     pushed: Pushed
@@ -140,6 +146,7 @@ class Conflicted:
         live: Version that is live.
         author, time: Who released that, and when (ISO 8601, UTC).
         kept_back: Everything that was saved together and hence waits, full names.
+
     """
 
     function: str
@@ -165,6 +172,7 @@ class Reconnecting:
     Attributes:
         message: What happened, with the address.
         waiting: Functions whose edits are kept until it is back.
+
     """
 
     message: str

@@ -74,6 +74,7 @@ class Pusher:
         Returns:
             What differs; None when the store cannot be reached. It is read later then, and
             comes with `Reconnected`.
+
         """
         self._unsurveyed = functions
         try:
@@ -169,7 +170,7 @@ class Pusher:
 
     def _back_off(self, error: StoreUnavailable) -> None:
         """Try again later, and say so once."""
-        self.retry_at = self._clock() + self._retry_s * random.uniform(0.7, 1.3)  # noqa: S311
+        self.retry_at = self._clock() + self._retry_s * random.uniform(0.7, 1.3)
         self._retry_s = min(self._retry_s * 1.6, _LONGEST_RETRY_S)
         if not self._away:
             self._tell(Reconnecting(message=str(error), waiting=tuple(self._pending)))

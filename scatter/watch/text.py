@@ -49,6 +49,7 @@ class Text:
             colour: Use ANSI colours.
             show_diff: Show what each push changed.
             acknowledged: `Acknowledged` will follow each push, and its line stands for both.
+
         """
         self._colour = colour
         self._show_diff = show_diff

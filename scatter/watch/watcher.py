@@ -54,6 +54,7 @@ def watch(
     Raises:
         UsageError: A path does not exist.
         KeyboardInterrupt: In the main thread, on Ctrl-C.
+
     """
     watcher = Watcher(Workspace(paths), releases, on_event=on_event, ask=ask)
     watcher.run(stop_event or threading.Event())
@@ -77,6 +78,7 @@ class Watcher:
             releases: Where to push.
             on_event: Called with everything that happens, by one thread at a time.
             ask: How to wait for processes to acknowledge a release; None: nobody is asked.
+
         """
         self._workspace = workspace
         self._on_event = on_event

@@ -19,6 +19,7 @@ class Changed:
         name: Full name of the function.
         built: Its bundle now.
         before: Its bundle before; None for a function that was not there.
+
     """
 
     name: str
@@ -45,6 +46,7 @@ class Problem:
         line: Line in the file, from 1; 0 if it concerns the whole file.
         column: Column in that line, from 1; 0 if unknown.
         text: The text of that line.
+
     """
 
     kind: ProblemKind
@@ -74,6 +76,7 @@ class Note:
         file: The file, relative to the project.
         line: Its first line now.
         functions: Tracked functions of that file that use it.
+
     """
 
     kind: Literal["state", "class"]
@@ -96,6 +99,7 @@ class Changes:
         ask_again_at: When to look again, by the workspace's clock, since a save is in doubt;
             None when there is nothing to wait for.
         read: How many files were read.
+
     """
 
     changed: tuple[Changed, ...] = ()

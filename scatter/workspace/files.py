@@ -50,6 +50,7 @@ class Reading:
             later change.
         unsure: The file was changing while it was read, or somebody has it open for writing.
         error: Why it cannot be read; empty if it could.
+
     """
 
     data: bytes | None = None
@@ -154,6 +155,7 @@ def decode(data: bytes) -> str:
 
     Raises:
         SyntaxError: The encoding is unknown, or the bytes are not in it.
+
     """
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     try:

@@ -41,6 +41,7 @@ class _State:
         text: Its text; None when it does not exist, cannot be read, or does not concern us.
         source: What was read from it, when it concerns us and is Python.
         problem: Why not, when it does and is not.
+
     """
 
     exists: bool
@@ -63,6 +64,7 @@ class _File:
         built: Functions in it by full name, as of `source`.
         doubted: A state in doubt, and since when.
         signature: Of what was last read; None when it must be read again.
+
     """
 
     path: Path
@@ -101,6 +103,7 @@ class Workspace:
 
         Raises:
             UsageError: A path does not exist.
+
         """
         self.roots = tuple(Path(path).resolve() for path in paths)
         for root in self.roots:
@@ -147,6 +150,7 @@ class Workspace:
         Args:
             paths: Files that may have changed; None: all of them, also for new ones. Files in
                 doubt are always looked at.
+
         """
         found = _Found(now=self._clock())
         for path in sorted(self._targets(paths)):
