@@ -34,7 +34,8 @@ def kind_of_assignment(node: ast.stmt, changed: frozenset[str]) -> Iterator[tupl
     """Yield (name, kind, creatable) for each name that a simple statement binds."""
     targets, value = _parts(node)
     if value is None:
-        yield from ((name, "state", False) for name in _bound(node))
+        for name in _bound(node):
+            yield name, "state", False
         return
     names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
     for name in names:
@@ -148,7 +149,7 @@ def _walk(root: ast.AST) -> Iterator[ast.AST]:
         yield node
         for name in node._fields or ():
             value = getattr(node, name, None)
-            if value.__class__ is list:
+            if isinstance(value, list):
                 todo += [inner for inner in value if isinstance(inner, ast.AST)]
             elif isinstance(value, ast.AST):
                 todo.append(value)

@@ -1,0 +1,128 @@
+"""Fixtures: a real server for the whole run, a namespace for each test, a home that is empty.
+
+Tests find their server by `scatter.server.find_binary`; a missing one is an error that says what to
+install, never a skip.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scatter.errors import ScatterError
+from scatter.server import EmbeddedServer, find_binary
+from scatter.store.redis import RedisStore
+from support import Edited, free_port
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests away from the home, settings and servers of whoever runs them."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as runtime:
+        for name in [n for n in os.environ if n.startswith("SCATTER_")] + ["REDIS_URL"]:
+            if name != "SCATTER_SERVER_BINARY":
+                patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_DATA_HOME", str(home / "data"))
+        patch.setenv("XDG_RUNTIME_DIR", runtime)
+        patch.setenv("SCATTER_AUTHOR", "ann@example.org")
+        patch.chdir(home)
+        yield
+
+
+@pytest.fixture(scope="session")
+def short_tmp() -> Iterator[Path]:
+    """A directory whose path is short enough for unix sockets."""
+    with tempfile.TemporaryDirectory(prefix="sc-") as folder:
+        yield Path(folder)
+
+
+def _binaries() -> list[str]:
+    """The servers to test stores with: the embedded one, and Redis itself where it is installed."""
+    try:
+        found = [str(find_binary())]
+    except ScatterError:
+        found = ["missing"]  # the fixture fails, and says what to install
+    redis = shutil.which("redis-server")
+    return [*found, redis] if redis and redis not in found else found
+
+
+@pytest.fixture(scope="session")
+def redis_server(short_tmp: Path) -> Iterator[EmbeddedServer]:
+    """The server of this test run, with a unix socket and a TCP port."""
+    find_binary()
+    with EmbeddedServer.start(
+        short_tmp / "data", socket=short_tmp / "s.sock", port=free_port(), append_only=False
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=_binaries(), ids=lambda path: Path(path).name)
+def any_server(request: pytest.FixtureRequest, short_tmp: Path) -> Iterator[EmbeddedServer]:
+    """Each kind of server that there is."""
+    find_binary()
+    name = Path(request.param).name
+    with EmbeddedServer.start(
+        short_tmp / name,
+        socket=short_tmp / f"{name}.sock",
+        append_only=False,
+        binary=Path(request.param),
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Callable[..., EmbeddedServer]]:
+    """Starts servers that a test may kill; all are gone at its end."""
+    started: list[EmbeddedServer] = []
+    with tempfile.TemporaryDirectory(prefix="so-") as folder:
+
+        def start(*extra: str, name: str = "s", append_only: bool = True) -> EmbeddedServer:
+            server = EmbeddedServer.start(
+                Path(folder, name),
+                socket=Path(folder, f"{name}.sock"),
+                extra=extra,
+                append_only=append_only,
+            )
+            started.append(server)
+            return server
+
+        yield start
+        for server in started:
+            server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedServer) -> str:
+    """Address of the run's server."""
+    return redis_server.url
+
+
+@pytest.fixture
+def namespace(redis_server: EmbeddedServer) -> Iterator[str]:
+    """A namespace of this test alone; no key outside of it may be left behind."""
+    name = f"t{os.getpid()}-{next(_numbers)}"
+    yield name
+    store = RedisStore(redis_server.url, name)
+    (keys,) = store.link.run([("KEYS", "*")])
+    strangers = [key for key in keys if not key.startswith(b"scatter:{")]
+    own = [key for key in keys if key.startswith(f"scatter:{{{name}}}:".encode())]
+    if own:
+        store.link.run([("DEL", *own)])
+    store.close()
+    assert not strangers, f"keys outside of any namespace: {strangers}"
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Callable[[str], Edited]:
+    """Makes a module that the test edits."""
+    return lambda text: Edited(tmp_path, text)
