@@ -23,13 +23,20 @@ if TYPE_CHECKING:
 
 
 class Base:
-    """The text that one file had when its first function was tracked."""
+    """The text that one file had when its first function was tracked.
+
+    Attributes:
+        text, file, module: What was read, where, for which module.
+        believed: Whether the functions of the live module are compiled from it; None: not tried.
+
+    """
 
     def __init__(self, text: str, file: str, module: str) -> None:
         """Keep the text; nothing is parsed."""
         self.text = text
         self.file = file
         self.module = module
+        self.believed: bool | None = None
         self._lock = threading.Lock()
         self._source: ModuleSource | None = None
         self._codes: dict[tuple[str, int], CodeType] | None = None
@@ -91,8 +98,16 @@ def base_of(function: FunctionType) -> Base | None:
 def deployed_code(function: FunctionType) -> CodeType:
     """Return the code that a function was deployed with, whatever it runs now."""
     mark = function.__dict__.get("__scatter__")
-    code: CodeType = function.__code__ if mark is None else mark.shipped_code
+    code: CodeType = undecorated(function).__code__ if mark is None else mark.shipped_code
     return code
+
+
+def undecorated(function: FunctionType) -> FunctionType:
+    """Return the function that stands in the file, inside decorators that use `wraps`."""
+    inner = function
+    while isinstance(getattr(inner, "__wrapped__", None), FunctionType):
+        inner = inner.__wrapped__  # type: ignore[attr-defined]
+    return inner
 
 
 def forget(file: str) -> None:
@@ -132,7 +147,7 @@ def definition_text(function: FunctionType) -> str:
     """
     import linecache
 
-    code = function.__code__
+    code = undecorated(function).__code__
     base = base_of(function)
     text = base.text if base else "".join(linecache.getlines(code.co_filename))
     lines = text.split("\n")

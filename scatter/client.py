@@ -22,7 +22,7 @@ from typing import Any
 
 from scatter import apply, verbs
 from scatter.apply import Prepared, Wanted
-from scatter.bases import base_of
+from scatter.bases import base_of, deployed_code
 from scatter.bundle.build import Built, build
 from scatter.config import Settings, resolve
 from scatter.errors import NotFound, Refused, UsageError
@@ -157,7 +157,8 @@ class Client:
         assert isinstance(function, FunctionType)
         base = base_of(slot.function)
         source = base.source() if base else None
-        if base is not None and source is not None and base.is_source_of(function.__code__):
+        code = deployed_code(slot.function)
+        if base is not None and source is not None and base.is_source_of(code):
             return build(source, function.__qualname__, name=slot.name)
         from scatter.bundle.capture import capture
 

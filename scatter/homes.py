@@ -9,7 +9,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from scatter.analysis import ModuleSource
-from scatter.bases import base_of, deployed_code, module_name
+from scatter.bases import Base, base_of, deployed_code, module_name
 from scatter.linker import Home
 from scatter.names import function_name, split
 from scatter.registry import Registry
@@ -23,9 +23,27 @@ _lock = threading.Lock()
 def home_of(registry: Registry, function: FunctionType, resolve: Resolve) -> Home:
     """Return the home of a function that the process was deployed with."""
     module = module_name(function)
+    scope = _globals_of(function)
     base = base_of(function)
-    source = base.source() if base and base.is_source_of(deployed_code(function)) else None
-    return _home(registry, function.__globals__, source, module, resolve, fetched=False)
+    source = base.source() if base and _is_base(base, function, scope) else None
+    return _home(registry, scope, source, module, resolve, fetched=False)
+
+
+def _globals_of(function: FunctionType) -> dict[str, Any]:
+    """Return the dict of a function's module; that of a decorator around it may be another."""
+    scope = function.__globals__
+    live = sys.modules.get(function.__module__ or "")
+    return scope if live is None or scope.get("__name__") == live.__name__ else vars(live)
+
+
+def _is_base(base: Base, function: FunctionType, scope: dict[str, Any]) -> bool:
+    """Return whether a text is what was imported: all functions at hand are compiled from it."""
+    if base.believed is None:
+        live = [v for v in list(scope.values()) if isinstance(v, FunctionType)]
+        codes = [deployed_code(v) for v in (function, *live)]
+        own = [code for code in codes if code.co_filename == base.file]
+        base.believed = all(map(base.is_source_of, own))
+    return base.believed and base.is_source_of(deployed_code(function))
 
 
 def home_for_fetched(registry: Registry, function: str, resolve: Resolve) -> Home:
@@ -66,5 +84,5 @@ def _source_of(module: ModuleType) -> ModuleSource | None:
     for value in list(vars(module).values()):
         if isinstance(value, FunctionType) and value.__module__ == module.__name__:
             base = base_of(value)
-            return base.source() if base and base.is_source_of(deployed_code(value)) else None
+            return base.source() if base and _is_base(base, value, vars(module)) else None
     return None

@@ -161,8 +161,8 @@ class Slot:
             function.__code__ = steps.final
         function.__doc__ = target.__doc__
         function.__annotations__ = getattr(target, "__annotations__", {})
-        if hasattr(target, "__wrapped__"):
-            function.__wrapped__ = target.__wrapped__  # type: ignore[attr-defined]
+        for face in ("__wrapped__", "__type_params__"):
+            _copy_face(face, target, function)
         self._keep(linked)
 
     def _keep(self, linked: Linked) -> None:
@@ -179,6 +179,14 @@ class Slot:
         """Set the attributes that people read on the function."""
         self.function.loaded_version = self.version  # type: ignore[attr-defined]
         self.function.source = self.running.source  # type: ignore[attr-defined]
+
+
+def _copy_face(name: str, source: object, function: FunctionType) -> None:
+    """Let `function` have the attribute `name` as `source` has it, or not have it."""
+    if hasattr(source, name):
+        setattr(function, name, getattr(source, name))
+    elif name in function.__dict__:
+        delattr(function, name)
 
 
 def same_defaults(one: FunctionType, other: FunctionType) -> bool:

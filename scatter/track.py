@@ -77,7 +77,7 @@ def _renew_base(full: str, function: FunctionType) -> None:
     """Read a module's text again when its functions are defined anew: it was reloaded."""
     slot = REGISTRY.get(full)
     if slot is not None and slot.function is not function:
-        bases.forget(function.__code__.co_filename)
+        bases.forget(bases.undecorated(function).__code__.co_filename)
 
 
 def _plain(given: Any) -> FunctionType:

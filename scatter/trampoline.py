@@ -102,13 +102,14 @@ def _template(parameters: str, arguments: str, free: tuple[str, ...]) -> CodeTyp
     The `if 1 else 0` is folded away; it keeps the compiler from warning that a string is called.
     What stands after the return never runs; it makes the names free variables of the code.
     """
+    own = [f"__scatter_free_{n:03}" for n in range(len(free))]  # `free` may clash with parameters
     source = (
-        f"def outer({', '.join(free)}):\n"
+        f"def outer({', '.join(own)}):\n"
         f" def inner({parameters}): return ({_HOLE!r} if 1 else 0)({arguments}); "
-        f"{'; '.join(free) or 'pass'}\n"
+        f"{'; '.join(own) or 'pass'}\n"
     )
     outer = _only_code(compile(source, "<scatter trampoline>", "exec", dont_inherit=True))
-    return _only_code(outer)
+    return _only_code(outer).replace(co_freevars=free)
 
 
 def _only_code(code: CodeType) -> CodeType:

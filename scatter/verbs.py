@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import CodeType, FunctionType
 
+from scatter.bases import undecorated
+
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
 if TYPE_CHECKING:
     from typing import Any
@@ -103,7 +105,7 @@ def attach(function: FunctionType, name: str) -> None:
 
 def _shipped_code(function: FunctionType) -> CodeType:
     before = function.__dict__.get("__scatter__")
-    return before.shipped_code if isinstance(before, Verbs) else function.__code__
+    return before.shipped_code if isinstance(before, Verbs) else undecorated(function).__code__
 
 
 def _awaitable(verb: Callable[..., Any]) -> Callable[..., Any]:

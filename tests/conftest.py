@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from linking import Lab
+from support import Edited, free_port
 
 from scatter.errors import ScatterError
 from scatter.server import EmbeddedServer, find_binary
 from scatter.store.redis import RedisStore
-from support import Edited, free_port
 
 _numbers = itertools.count(1)
 
@@ -126,3 +127,12 @@ def namespace(redis_server: EmbeddedServer) -> Iterator[str]:
 def edited(tmp_path: Path) -> Callable[[str], Edited]:
     """Makes a module that the test edits."""
     return lambda text: Edited(tmp_path, text)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A lab whose directory is on the import path."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = Lab(tmp_path)
+    yield made
+    made.close()

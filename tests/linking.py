@@ -15,12 +15,10 @@ import importlib
 import itertools
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import pytest
 
 from scatter import apply
 from scatter.analysis import ModuleSource
@@ -177,12 +175,3 @@ class Lab:
         """Forget the modules; their slots stay in the registry, under names nobody uses again."""
         for name in self._names:
             sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A lab whose directory is on the import path."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    made = Lab(tmp_path)
-    yield made
-    made.close()

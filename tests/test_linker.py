@@ -12,7 +12,7 @@ import traceback
 from typing import Any
 
 import pytest
-from linking import Lab, Program, lab  # noqa: F401 - a fixture
+from linking import Lab, Program
 
 from scatter.slot import KEPT
 
@@ -148,7 +148,9 @@ def test_defaults_see_the_live_module_and_what_travels(lab: Lab) -> None:
         def f(x, where=cache): return where is cache, x
         """
     )
-    program.push(program.edit("x, where=cache", "x=RATE + 1, where=cache", "RATE = 2", "RATE = 5"), "f")
+    program.push(
+        program.edit("x, where=cache", "x=RATE + 1, where=cache", "RATE = 2", "RATE = 5"), "f"
+    )
     assert program.f() == (True, 6)
     assert program.RATE == 2
 
@@ -215,9 +217,7 @@ def test_a_travelling_helper_may_call_itself_and_its_neighbours(lab: Lab) -> Non
 
 def test_the_function_can_be_one_line_with_tabs_and_odd_strings(lab: Lab) -> None:
     program = lab.module(f"{HEAD}class M:\n\t@scatter.track\n\tdef f(self): return 1\n")
-    edited = (
-        f"{HEAD}class M:\n\t@scatter.track\n\tdef f(self):\n\t\treturn '''a\nb\n\tc\x0cd'''\n"
-    )
+    edited = f"{HEAD}class M:\n\t@scatter.track\n\tdef f(self):\n\t\treturn '''a\nb\n\tc\x0cd'''\n"
     program.push(edited, "M.f")
     assert program.M().f() == "a\nb\n\tc\x0cd"
 
@@ -227,7 +227,8 @@ def test_generics_and_type_aliases_travel(lab: Lab) -> None:
     program = lab.module(f"{HEAD}@scatter.track\ndef f(x): return x\n")
     program.push(
         f"{HEAD}class Base: pass\ntype Pair[T] = tuple[T, T]\n"
-        "@scatter.track\ndef f[T: Base](x: T, *more: Pair[T]) -> list[T]: return [x, Pair.__name__]\n",
+        "@scatter.track\n"
+        "def f[T: Base](x: T, *more: Pair[T]) -> list[T]: return [x, Pair.__name__]\n",
         "f",
     )
     assert program.f(1) == [1, "Pair"]
@@ -272,7 +273,7 @@ def test_the_docstring_is_that_of_the_running_version(lab: Lab) -> None:
 
 # methods -------------------------------------------------------------------------------------
 
-METHODS = '''
+METHODS = """
 import scatter
 
 class Base:
@@ -336,7 +337,7 @@ class Model(Base):
 class Child(Model):
     @scatter.track
     def greet(self, x): return ("child", super().greet(x))
-'''
+"""
 
 
 def test_methods_of_every_sort_are_replaced_for_objects_that_exist_already(lab: Lab) -> None:
@@ -344,21 +345,36 @@ def test_methods_of_every_sort_are_replaced_for_objects_that_exist_already(lab: 
     model, bound = program.Model(), program.Model().plain
     edits = {
         "plain": ("return self.v + x", "return self.v + x + 100", lambda: model.plain(1), 102),
-        "static": ("def static(x): return x", "def static(x): return -x", lambda: model.static(3), -3),
+        "static": (
+            "def static(x): return x",
+            "def static(x): return -x",
+            lambda: model.static(3),
+            -3,
+        ),
         "static_below": (
             "def static_below(x): return x",
             "def static_below(x): return -x",
             lambda: program.Model.static_below(3),
             -3,
         ),
-        "klass": ("cls.__name__, x\n\n    @scatter.track\n    @class", "cls.__name__, -x\n\n    @scatter.track\n    @class", lambda: model.klass(2), ("Model", -2)),
+        "klass": (
+            "cls.__name__, x\n\n    @scatter.track\n    @class",
+            "cls.__name__, -x\n\n    @scatter.track\n    @class",
+            lambda: model.klass(2),
+            ("Model", -2),
+        ),
         "klass_below": (
             "def klass_below(cls, x): return cls.__name__, x",
             "def klass_below(cls, x): return cls.__name__, -x",
             lambda: program.Child.klass_below(2),
             ("Child", -2),
         ),
-        "prop": ("def prop(self): return self.v", "def prop(self): return -self.v", lambda: model.prop, -1),
+        "prop": (
+            "def prop(self): return self.v",
+            "def prop(self): return -self.v",
+            lambda: model.prop,
+            -1,
+        ),
         "prop_below": (
             "def prop_below(self): return self.v",
             "def prop_below(self): return -self.v",
@@ -371,11 +387,31 @@ def test_methods_of_every_sort_are_replaced_for_objects_that_exist_already(lab: 
             lambda: program.Child().greet(1),
             ("child", [("base", 1)]),
         ),
-        "who": ("return __class__, type(self)", "return type(self), __class__", lambda: program.Child().who(), (None, None)),
+        "who": (
+            "return __class__, type(self)",
+            "return type(self), __class__",
+            lambda: program.Child().who(),
+            (None, None),
+        ),
         "mangled": ("return self.__secret", "return -self.__secret", lambda: model.mangled(), -7),
-        "with_default": ("n=limit): return n", "n=limit): return -n", lambda: model.with_default(), -5),
-        "__call__": ("def __call__(self, x): return x", "def __call__(self, x): return -x", lambda: model(1), -1),
-        "Inner.deep": ('return "deep"', 'return "deeper"', lambda: program.Model.Inner().deep(), "deeper"),
+        "with_default": (
+            "n=limit): return n",
+            "n=limit): return -n",
+            lambda: model.with_default(),
+            -5,
+        ),
+        "__call__": (
+            "def __call__(self, x): return x",
+            "def __call__(self, x): return -x",
+            lambda: model(1),
+            -1,
+        ),
+        "Inner.deep": (
+            'return "deep"',
+            'return "deeper"',
+            lambda: program.Model.Inner().deep(),
+            "deeper",
+        ),
     }
     for name, (old, new, call, expected) in edits.items():
         program.push(program.edit(old, new), f"Model.{name}")
@@ -511,7 +547,9 @@ def untracked(x): return helper(x)
 def test_an_unchanged_helper_is_the_live_object(lab: Lab) -> None:
     program = lab.module(HELPERS)
     program.cached("warm").append("kept")
-    prepared = program.push(program.edit("def f(x): return helper(x)", "def f(x): return cached(x)"), "f")
+    prepared = program.push(
+        program.edit("def f(x): return helper(x)", "def f(x): return cached(x)"), "f"
+    )
     assert program.f("warm") == ["warm", "kept"]
     assert prepared.linked[f"{program.name}:f"].private == ()
 
@@ -635,7 +673,9 @@ def test_a_decorator_from_another_module_leaves_the_base_right(lab: Lab) -> None
         """
     )
     program.f(1)
-    prepared = program.push(program.edit("return helper(x), cache", "return helper(-x), cache"), "f")
+    prepared = program.push(
+        program.edit("return helper(x), cache", "return helper(-x), cache"), "f"
+    )
     assert program.f(1) == ["deco", (-1, program.cache)]
     assert program.f(1)[1][1] is program.cache
     assert program.count == 3
@@ -728,8 +768,10 @@ def test_imports_travel_when_new_and_stay_live_when_not(lab: Lab) -> None:
     )
     program.module.json = type("Fake", (), {"dumps": staticmethod(lambda x: "fake")})
     edited = program.edit(
-        "import json", "import json\nimport os.path\nfrom math import floor as down",
-        "return json.dumps(x)", "return json.dumps(x), os.path.basename('a/b'), down(x)",
+        "import json",
+        "import json\nimport os.path\nfrom math import floor as down",
+        "return json.dumps(x)",
+        "return json.dumps(x), os.path.basename('a/b'), down(x)",
     )
     program.push(edited, "f")
     assert program.f(1.5) == ("fake", "b", 1)
@@ -895,9 +937,16 @@ def test_state_stays_live_whatever_the_new_text_says(lab: Lab) -> None:
     program = lab.module(STATE)
     program.f("a")
     edited = program.edit(
-        "count = 0", "count = 1000", "cache = {}", "cache = {'other': 1}",
-        "object()", "object().__class__()", 'LIMITS["b"] = 2', 'LIMITS["b"] = 3',
-        "count += 1", "count += 10",
+        "count = 0",
+        "count = 1000",
+        "cache = {}",
+        "cache = {'other': 1}",
+        "object()",
+        "object().__class__()",
+        'LIMITS["b"] = 2',
+        'LIMITS["b"] = 3',
+        "count += 1",
+        "count += 10",
     )
     program.push(edited, "f")
     connection, limits = program.f("b")
@@ -1061,7 +1110,7 @@ def test_tracebacks_and_getsource_show_the_pushed_source_and_its_lines(lab: Lab)
         "@scatter.track\ndef f():\n    a = 1\n    return boom(a)\n"
     )
     program.push(edited, "f")
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
+    with pytest.raises(ValueError) as caught:
         program.f()
     frames = traceback.extract_tb(caught.value.__traceback__)[-2:]
     file = f"<scatter {program.name}:f v1>"
@@ -1122,9 +1171,7 @@ def test_a_tracked_closure_runs_versions_whatever_their_parameters_are_called(la
 
 def test_linking_from_many_threads_at_once_leaves_each_function_right(lab: Lab) -> None:
     names = [f"f{n}" for n in range(6)]
-    program = lab.module(
-        HEAD + "".join(f"@scatter.track\ndef {n}(): return 0\n" for n in names)
-    )
+    program = lab.module(HEAD + "".join(f"@scatter.track\ndef {n}(): return 0\n" for n in names))
     edited = program.text.replace("return 0", "return one()") + "\ndef one(): return 1\n"
     wanted = {name: program.wanted(edited, name) for name in names}
     from scatter import apply

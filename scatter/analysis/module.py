@@ -68,7 +68,7 @@ class FunctionSource:
         tracked: Whether `@scatter.track` is among its decorators.
         tracked_name: The name that `@track(name=...)` gives it, else empty.
         skip: How many decorators stand above `@track`, itself included.
-        twice: Whether the scope defines the name more than once.
+        twice: Whether the scope defines the name more than once, and nothing tells which is meant.
 
     """
 
@@ -140,8 +140,11 @@ class ModuleSource:
         """Every function of the module and of its classes, by qualname."""
         found: dict[str, FunctionSource] = {}
         for qualname, node, scope in _walk_functions(self._tree.body, "", None):
-            twice = qualname in found
-            found[qualname] = self._read_function(qualname, node, scope, twice)
+            function = self._read_function(qualname, node, scope)
+            before = found.get(qualname)
+            if before and (before.tracked or not function.tracked):
+                function = _chosen(before, function, node)
+            found[qualname] = function
         return found
 
     @cached_property
@@ -159,8 +162,19 @@ class ModuleSource:
         return {q: f for q, f in self.functions.items() if f.tracked}
 
     def _text_of(self, node: ast.stmt) -> str:
-        """Return the whole lines that a statement stands on, decorators included."""
+        """Return the whole lines that a statement stands on, decorators included.
+
+        Of a line that it shares with another statement, only its own part.
+        """
+        if self._shares_line(node):
+            return ast.get_source_segment(self.text, node) or ""
         return "\n".join(self._lines[_first_line(node) - 1 : node.end_lineno])
+
+    def _shares_line(self, node: ast.stmt) -> bool:
+        if hasattr(node, "body"):
+            return False
+        before = self._lines[node.lineno - 1][: node.col_offset]
+        return bool(before.strip()) or ";" in self._lines[(node.end_lineno or node.lineno) - 1]
 
     def _uses(self, node: ast.stmt) -> frozenset[str]:
         """Return the module's names that a top-level statement looks up."""
@@ -246,7 +260,7 @@ class ModuleSource:
         )
 
     def _read_function(
-        self, qualname: str, node: FunctionNode, scope: ast.ClassDef | None, twice: bool
+        self, qualname: str, node: FunctionNode, scope: ast.ClassDef | None
     ) -> FunctionSource:
         first, last = _first_line(node), node.end_lineno or node.lineno
         skip, given = self._find_track(node)
@@ -259,12 +273,11 @@ class ModuleSource:
             line=first,
             last_line=last,
             def_line=node.lineno,
-            uses=(inside | outside) - class_names,
+            uses=inside | (outside - class_names),
             class_names=tuple(sorted(class_names)),
             tracked=skip > 0,
             tracked_name=given,
             skip=skip,
-            twice=twice,
         )
 
     def _find_track(self, node: FunctionNode) -> tuple[int, str]:
@@ -289,6 +302,18 @@ class ModuleSource:
             elif isinstance(node, ast.ImportFrom) and node.module == "scatter" and not node.level:
                 found |= {a.asname or "track" for a in node.names if a.name == "track"}
         return frozenset(found)
+
+
+def _chosen(before: FunctionSource, after: FunctionSource, node: FunctionNode) -> FunctionSource:
+    """Return which of two definitions of one name is meant: a tracked one, else the later one.
+
+    Two tracked ones, and an accessor made from an untracked one (`@x.setter`), leave it open.
+    """
+    if before.tracked and not after.tracked:
+        return before
+    name = node.name
+    accessor = any(_dotted(d).startswith(f"{name}.") for d in node.decorator_list)
+    return replace(after, twice=before.tracked or accessor or before.twice)
 
 
 def _merge(bindings: list[Definition]) -> Definition:

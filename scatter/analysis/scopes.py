@@ -19,6 +19,7 @@ class Scopes:
         """Read the children of `table`."""
         self._children = sorted(table.get_children(), key=lambda child: child.get_lineno())
         self._lines = [child.get_lineno() for child in self._children]
+        self._is_block = [child.get_type() != "function" for child in self._children]
         self._inner: dict[int, Scopes] = {}
 
     def within(self, first: int, last: int) -> list[symtable.SymbolTable]:
@@ -27,7 +28,9 @@ class Scopes:
         found = self._children[start : bisect_right(self._lines, last)]
         if found or not start:
             return found
-        before = start - 1  # a class (or a block of type parameters) around those lines
+        before = start - 1  # a class (or a block of type parameters) around those lines,
+        while before and not self._is_block[before]:
+            before -= 1  # but not a lambda among its bases
         if before not in self._inner:
             self._inner[before] = Scopes(self._children[before])
         return self._inner[before].within(first, last)
@@ -61,6 +64,8 @@ def expression_names(node: ast.stmt, skip: int = 0) -> frozenset[str]:
         roots: list[ast.AST | None] = [*node.decorator_list[skip:], node.args, node.returns]
     elif isinstance(node, ast.ClassDef):
         roots = [*node.decorator_list, *node.bases, *node.keywords]
+    elif isinstance(node, ast.AnnAssign):
+        roots = [node.value]  # what `Final[int]` is does not make a constant less of one
     else:
         roots = [node]
     return frozenset(

@@ -70,6 +70,14 @@ def build(
             function=name,
             hint="Was it renamed or removed? Save the file again, or delete the function.",
         )
+    if function.twice:
+        raise Refused(
+            "defined-twice",
+            f"`{qualname}` is defined more than once in {source.file}, and nothing tells which "
+            "definition is meant.",
+            function=name,
+            hint="Track one of them, or give them different names.",
+        )
     tracked = is_tracked or source.tracked.__contains__
     needed, missing = _reach(source, function.uses, tracked, qualname)
     items = tuple(_item(source, d, tracked, needed.keys()) for d in needed.values())

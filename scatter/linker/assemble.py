@@ -3,9 +3,9 @@
 The factory is never part of a call: it runs once, while linking, and returns the function. Its
 body are the travelling definitions as they stand in their file, and the function itself inside a
 class body: names of a class body are invisible to the functions in it, so the function's own name
-still means the live, tracked one. The class is called `___` for a function (the compiler mangles
-no private name for a class of underscores alone) and `_Model` for a method of `Model` (which
-mangles as `Model` does, and hides no global of that name).
+still means the live, tracked one. The class is called by many underscores for a function (the
+compiler mangles no private name for a class of underscores alone), followed by `Model` for a
+method of `Model` (which mangles as `Model` does, and hides no global).
 
 Invariants
 1. Lines and columns are those of the file that was pushed.
@@ -18,12 +18,15 @@ import __future__
 import ast
 from collections.abc import Iterable, Sequence
 from types import CodeType
+from typing import Any
 
 from scatter.bundle import Bundle, Item
 from scatter.errors import Refused
 
 FACTORY = "__scatter_link__"
 LIVE_CLASS = "__scatter_class__"
+CELL = "__scatter_cell__"
+_WRAPPER = "_" * 16
 _PREFIX = f"{FACTORY}.<locals>."
 
 
@@ -74,23 +77,44 @@ def _statements(source: str, line: int) -> list[ast.stmt]:
     return first.body if indented and isinstance(first, ast.If) else tree.body
 
 
+def execute(source: str, file: str, scope: dict[str, Any]) -> None:
+    """Execute a definition of a module, wherever it stood, with `scope` as its globals."""
+    module = ast.Module(body=_statements(source, 1), type_ignores=[])
+    exec(compile(module, file, "exec", dont_inherit=True), scope)
+
+
 def _target(bundle: Bundle, line: int) -> list[ast.stmt]:
     """Return the class around the function, and the statement that returns the function."""
     (node,) = _statements(bundle.source, line)
     if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         raise ValueError(f"expected a function, found {type(node).__name__}")
-    node.decorator_list = node.decorator_list[bundle.skip :]
+    node.decorator_list = [*_place_of_skipped(node, bundle), *node.decorator_list[bundle.skip :]]
     owner, _, name = bundle.qualname.rpartition(".")
     wrapper = _wrapper_name(owner)
     text = [f"class {wrapper}:"]
     text += [f"    {n} = {LIVE_CLASS}.{n}" for n in bundle.class_names]
-    text += ["    pass", f"return {wrapper}.__dict__[{name!r}]"]
+    text += [f"    def {CELL}(): return __class__"] if owner else ["    pass"]
+    text += [f"return {wrapper}.__dict__[{name!r}], {wrapper}.__dict__.get({CELL!r})"]
     class_node, return_node = ast.parse("\n".join(text)).body
     for made in (class_node, return_node):
         _place_at(made, line)
     assert isinstance(class_node, ast.ClassDef)
     class_node.body.append(node)
     return [class_node, return_node]
+
+
+def _place_of_skipped(
+    node: ast.FunctionDef | ast.AsyncFunctionDef, bundle: Bundle
+) -> list[ast.expr]:
+    """Return a decorator that does nothing, where the first skipped one stood.
+
+    A function begins at its first decorator for `inspect.getsource` and tracebacks.
+    """
+    if not bundle.skip or not node.decorator_list:
+        return []
+    same = ast.parse("lambda function: function", mode="eval").body
+    _place_at(same, node.decorator_list[0].lineno)
+    return [same]
 
 
 def _place_at(node: ast.AST, line: int) -> None:
@@ -101,7 +125,7 @@ def _place_at(node: ast.AST, line: int) -> None:
 
 
 def _wrapper_name(owner: str) -> str:
-    return "_" + owner.rpartition(".")[2] if owner else "___"
+    return _WRAPPER + owner.rpartition(".")[2]
 
 
 def _owner(bundle: Bundle) -> tuple[str, str]:
@@ -132,8 +156,15 @@ def _rename(code: CodeType, owner: tuple[str, str]) -> CodeType:
     if qualname.startswith(wrapper):
         qualname = stands_for + qualname.removeprefix(wrapper)
     qualname = qualname.removeprefix(_PREFIX)
-    consts = tuple(_rename(c, owner) if isinstance(c, CodeType) else c for c in code.co_consts)
+    consts = tuple(_rename_const(const, owner) for const in code.co_consts)
     return code.replace(co_qualname=qualname, co_consts=consts)
+
+
+def _rename_const(const: object, owner: tuple[str, str]) -> object:
+    """Return a constant of renamed code; a class body has its `__qualname__` among them."""
+    if isinstance(const, CodeType):
+        return _rename(const, owner)
+    return const.removeprefix(_PREFIX) if isinstance(const, str) else const
 
 
 def items_named(items: Iterable[Item], names: Sequence[str]) -> list[Item]:

@@ -11,7 +11,6 @@ Invariants
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from typing import Any, Literal
 from scatter.analysis import Definition, ModuleSource, same_class, same_code
 from scatter.bundle import Bundle, Item
 from scatter.errors import Refused
+from scatter.linker.assemble import execute
 from scatter.linker.home import Home
 
 Verdict = Literal["live", "travels", "created", "borrowed", "unpickled"]
@@ -93,7 +93,9 @@ def _class(item: Item, home: Home) -> Verdict:
     if item.name not in home.globals:
         return "travels"
     base = _base(item, home)
-    if base is None or same_class(item.source, base.source):
+    if base is None:  # nothing to compare with; or a new class under the name of other state
+        return "live" if home.base is None else "travels"
+    if same_class(item.source, base.source):
         return "live"
     raise Refused(
         "class-changed",
@@ -119,7 +121,7 @@ def _constant(item: Item, home: Home) -> Verdict:
     live = home.globals[item.name]
     if base is None or base.kind != "constant":
         return "travels"
-    deployed = _value_of(item.name, home.base)
+    deployed = _value_of(item.name, home.base, home)
     if _same_value(live, deployed):
         return "travels"
     raise Refused(
@@ -179,9 +181,9 @@ def _live_if_there(item: Item, home: Home) -> Verdict:
     return "live" if item.name in home.globals else "travels"
 
 
-def _value_of(name: str, base: ModuleSource) -> Any:
+def _value_of(name: str, base: ModuleSource, home: Home) -> Any:
     """Return the value that a constant of the deployed source has: it is literals and constants."""
-    scope: dict[str, Any] = {"__builtins__": builtins}
+    scope = dict(home.globals)  # names from `import *` are in no definition
     todo, order = [name], list[Definition]()
     while todo:
         definition = base.definitions.get(todo.pop())
@@ -189,7 +191,7 @@ def _value_of(name: str, base: ModuleSource) -> Any:
             order.append(definition)
             todo += definition.uses
     for definition in sorted(order, key=lambda d: d.line):
-        exec(compile(definition.source, base.file, "exec", dont_inherit=True), scope)
+        execute(definition.source, base.file, scope)
     return scope[name]
 
 

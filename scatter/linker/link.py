@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pickle
 import sys
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 from scatter import trampoline
 from scatter.bundle import Bundle, Item
 from scatter.errors import Refused
-from scatter.linker.assemble import FACTORY, LIVE_CLASS, assemble, items_named
+from scatter.linker.assemble import CELL, FACTORY, LIVE_CLASS, assemble, execute, items_named
 from scatter.linker.decide import Decision, decide
 from scatter.linker.faces import file_name, show
 from scatter.linker.home import Home
@@ -83,12 +83,18 @@ def _from_source(
     lines = _lines(bundle, change)
     file = file_name(bundle.function, change.version, change.bundle)
     code = assemble(bundle, travelling, tuple(given), lines, file)
-    _create_state(items_named(bundle.items, decision.names("created")), home, file)
-    target = _run_factory(code, home, given, bundle)
-    function = _as_function(target, bundle, home)
-    if function is not None:
-        target = function
-        _check_kind(function, deployed, bundle)
+    created = _create_state(bundle, decision, home, file)
+    try:
+        target, in_class = _run_factory(code, home, given, bundle)
+        if in_class is not None and _uses_class(code):
+            _set_class(in_class, _live_class(bundle, home))
+        target = _plain(target)
+        if isinstance(target, FunctionType):
+            _check_kind(target, deployed, bundle)
+    except BaseException:
+        for name in created:
+            home.globals.pop(name, None)
+        raise
     pieces = [(lines.get(bundle.qualname, 1), bundle.source)]
     pieces += [(lines.get(i.name, 1), i.source) for i in items_named(bundle.items, travelling)]
     show(file, pieces, target)
@@ -125,16 +131,46 @@ def _given(bundle: Bundle, decision: Decision, home: Home) -> dict[str, Any]:
     return given
 
 
-def _create_state(items: list[Item], home: Home, file: str) -> None:
-    """Make state that this process lacks: an empty container, a lock. Once, and never again."""
-    for item in items:
-        scope: dict[str, Any] = dict(home.globals)
-        exec(compile(item.source, file, "exec", dont_inherit=True), scope)
-        home.globals.setdefault(item.name, scope[item.name])
+def _create_state(bundle: Bundle, decision: Decision, home: Home, file: str) -> list[str]:
+    """Make state that this process lacks: an empty container, a lock. Once, and never again.
+
+    Returns:
+        The names that were added to the module.
+
+    """
+    items = items_named(bundle.items, decision.names("created"))
+    if not items:
+        return []
+    scope = dict(home.globals)
+    needed = _reach(items, bundle.items)
+    travelling = [i for i in bundle.items if i.name in needed and _travels(i, decision)]
+    try:
+        for item in [*travelling, *items]:
+            execute(item.source, file, scope)
+    except Exception as error:
+        raise _link_failed(error, bundle) from error
+    made = {item.name: scope[item.name] for item in items}
+    return [name for name, new in made.items() if home.globals.setdefault(name, new) is new]
+
+
+def _travels(item: Item, decision: Decision) -> bool:
+    return decision.verdicts[item.name] == "travels"
+
+
+def _reach(items: list[Item], known: tuple[Item, ...]) -> set[str]:
+    """Return the names that items use, directly or through others."""
+    uses = {item.name: item.uses for item in known}
+    reached, todo = set[str](), [use for item in items for use in item.uses]
+    while todo:
+        name = todo.pop()
+        if name not in reached:
+            reached.add(name)
+            todo += uses.get(name, ())
+    return reached
 
 
 def _run_factory(code: Any, home: Home, given: dict[str, Any], bundle: Bundle) -> Any:
-    """Execute the factory's definition and the factory; return what it made."""
+    """Execute the factory's definition and the factory; return what it returns."""
     scope: dict[str, Any] = {}
     try:
         exec(code, home.globals, scope)
@@ -142,25 +178,37 @@ def _run_factory(code: Any, home: Home, given: dict[str, Any], bundle: Bundle) -
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        missing = isinstance(error, ImportError)
-        raise Refused(
-            "missing-import" if missing else "link-failed",
-            f"Binding `{bundle.function}` raised {type(error).__name__}: {error}.",
-            hint="Install what it imports where it runs, then push again."
-            if missing
-            else "A default, a decorator or an import of the new code fails in this process.",
-        ) from error
+        raise _link_failed(error, bundle) from error
 
 
-def _as_function(target: Any, bundle: Bundle, home: Home) -> FunctionType | None:
-    """Return the plain function in what the factory made, bound to the live class; or None."""
-    function = getattr(target, "__func__", target)
-    if not isinstance(function, FunctionType):
-        return None
-    if "__class__" in function.__code__.co_freevars:
-        cell = (function.__closure__ or ())[function.__code__.co_freevars.index("__class__")]
-        cell.cell_contents = _live_class(bundle, home)
-    return function
+def _link_failed(error: BaseException, bundle: Bundle) -> Refused:
+    missing = isinstance(error, ImportError)
+    return Refused(
+        "missing-import" if missing else "link-failed",
+        f"Binding `{bundle.function}` raised {type(error).__name__}: {error}.",
+        hint="Install what it imports where it runs, then push again."
+        if missing
+        else "A default, a decorator or an import of the new code fails in this process.",
+    )
+
+
+def _set_class(in_class: FunctionType, live: type) -> None:
+    """Let `super()` and `__class__` mean the live class: all of a class body share one cell."""
+    assert in_class.__closure__ is not None
+    in_class.__closure__[0].cell_contents = live
+
+
+def _uses_class(code: CodeType) -> bool:
+    """Return whether any function in the code looks at its class; `super()` does."""
+    inner = [const for const in code.co_consts if isinstance(const, CodeType)]
+    own = "__class__" in code.co_freevars and code.co_name != CELL
+    return own or any(map(_uses_class, inner))
+
+
+def _plain(target: Any) -> Any:
+    """Return the function in a static or class method or property."""
+    target = target.fget if isinstance(target, property) else target
+    return getattr(target, "__func__", target)
 
 
 def _live_class(bundle: Bundle, home: Home) -> type:
