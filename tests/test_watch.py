@@ -76,9 +76,9 @@ class FlakyStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def read(self, after: int, limit: int = 64) -> Tail:
+    def read(self, after: int, limit: int = 64, **options: bool) -> Tail:
         self._check()
-        return self.inner.read(after, limit)
+        return self.inner.read(after, limit, **options)
 
     def append(
         self, sequence: int, entry: bytes, bundles: Mapping[str, bytes], hints: Hints = NO_HINTS

@@ -31,7 +31,7 @@ from scatter.model import Change, Refusal, Release
 from scatter.registry import Registry
 from scatter.slot import Slot
 from scatter.store import open_store
-from scatter.store.port import Doorbell, Store
+from scatter.store.port import Doorbell, Ring, Store
 from scatter.verbs import attach
 from scatter_agent import lifecycle, plan
 from scatter_agent.plan import Failure, Running, View
@@ -205,12 +205,13 @@ class Agent:
         if not bell.works:
             log().warning("scatter.polling", reason=bell.trouble, every_s=POLL_S)
         self._reporter.forget()
+        ring = Ring()
         while not stop.is_set():
-            self._step(journal)
+            self._step(journal, ring)
             self._backoff_s = FIRST_BACKOFF_S
             self._reporter.tell(store, self.status())
             self._ready.set()
-            bell.wait(self._next_look_s(bell))
+            ring = bell.wait(self._next_look_s(bell))
 
     def _open(self) -> tuple[Store, Journal, Doorbell]:
         """Return the store, its journal and its doorbell, made when they are first needed."""
@@ -248,10 +249,10 @@ class Agent:
 
     # one step ----------------------------------------------------------------------------
 
-    def _step(self, journal: Journal) -> None:
+    def _step(self, journal: Journal, ring: Ring) -> None:
         """Read the log and bring the process to its tip."""
         try:
-            releases = journal.catch_up()
+            releases = journal.catch_up(recent=ring.log)
         except (Untrusted, StoreRefused) as error:
             self._be("error", str(error))
             releases = []

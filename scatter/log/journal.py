@@ -4,7 +4,8 @@ Not here: what to append (`scatter.client`), what a process does about it (`scat
 
 Invariants
 1. The ledger only moves forward, over entries that were checked.
-2. An append is one read and one write; a lost race reads on, asks the caller again and retries.
+2. An append is one write if nobody else released since the last one, else one read and one write;
+   a lost race reads on, asks the caller again and retries.
 3. What hints point at is checked against the log before it is used; lost hints cost time only.
 """
 
@@ -70,8 +71,12 @@ class Journal:
     def __repr__(self) -> str:
         return f"<Journal of {self.store.address}, {self.ledger!r}>"
 
-    def catch_up(self) -> list[Release]:
+    def catch_up(self, *, recent: bool = False, to_append: bool = False) -> list[Release]:
         """Read everything after the last known release.
+
+        Args:
+            recent: The newest release's bundles will be needed.
+            to_append: A release will be appended next.
 
         Returns:
             The releases read one by one. When far behind, the ledger may have begun at a
@@ -88,7 +93,9 @@ class Journal:
             releases: list[Release] = []
             page = _FIRST_PAGE
             while True:
-                tail = self.store.read(self.ledger.sequence, page)
+                tail = self.store.read(
+                    self.ledger.sequence, page, recent=recent, to_append=to_append
+                )
                 self._check_tip(tail.tip)
                 self._recent = dict(tail.recent) or self._recent
                 releases += [self.ledger.advance(entry) for entry in tail.entries]
@@ -107,7 +114,7 @@ class Journal:
 
     def _begin_at_snapshot(self) -> None:
         """Skip to the newest snapshot, if the store points at a good one."""
-        tail = self.store.read(0, 0)
+        tail = self.store.read(0, 0, recent=False)
         if tail.tip <= SNAPSHOT_EVERY or not tail.snapshot:
             return
         try:
@@ -133,9 +140,8 @@ class Journal:
 
         """
         with self._lock:
-            for _ in range(_TRIES):
-                self.catch_up()
-                draft = make(self.ledger)
+            for number in range(_TRIES):
+                draft = self._drafted(make, read_on=number > 0 or not self.ledger.sequence)
                 if draft is None:
                     return None
                 release, entry, bundles = self._write(draft)
@@ -151,6 +157,22 @@ class Journal:
             f"Others released {_TRIES} times while this release was being written to "
             f"{self.store.address}; nothing was written. Try again."
         )
+
+    def _drafted(self, make: Callable[[Ledger], Draft | None], read_on: bool) -> Draft | None:
+        """Return what `make` wants to release.
+
+        The ledger may be behind: the store finds that out when it appends. But that there is
+        nothing to release, or a conflict, counts only at the tip.
+        """
+        if not read_on:
+            try:
+                draft = make(self.ledger)
+            except ScatterError:
+                draft = None
+            if draft is not None:
+                return draft
+        self.catch_up(to_append=True)
+        return make(self.ledger)
 
     def _write(self, draft: Draft) -> tuple[Release, bytes, dict[str, bytes]]:
         """Return the release of a draft at the tip, its entry, and all bundles to be written."""

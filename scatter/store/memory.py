@@ -37,15 +37,22 @@ class MemoryStore:
         """`memory://`: it is in this process."""
         return "memory://"
 
-    def read(self, after: int, limit: int = 64) -> Tail:
+    def read(
+        self,
+        after: int,
+        limit: int = 64,
+        *,
+        recent: bool = True,
+        to_append: bool = False,  # noqa: ARG002 - it costs nothing here
+    ) -> Tail:
         """Return the entries after a sequence."""
         with self._lock:
             entries = tuple(self._entries[after : after + limit])
             return Tail(
                 entries=entries,
                 tip=len(self._entries),
-                recent=dict(self._recent) if entries else {},
-                snapshot=self._snapshot,
+                recent=dict(self._recent) if entries and recent else {},
+                snapshot=0 if after else self._snapshot,
             )
 
     def entries(self, sequences: Sequence[int]) -> list[bytes | None]:

@@ -5,7 +5,7 @@ Implementations: `MemoryStore` (here in the process), `RedisStore`. One contract
 
 Contract
 1. **Ordering.** Entries are numbered 1, 2, 3 … without gaps and never change once written.
-2. **Compare-and-swap.** `append` writes entry N only if there is none; of any number of
+2. **Compare-and-swap.** `append` writes entry N only if there are N-1; of any number of
    concurrent callers exactly one gets True. A caller that loses has changed no entry; it may
    have written bundles (harmless: they are addressed by content) and hints.
 3. **Hints** (`versions`, `snapshot`, `recent`, `processes`) may be missing, late or wrong. Callers
@@ -33,8 +33,10 @@ class Tail:
         tip: Highest sequence in the log at that moment (0: empty). More than
             `after + len(entries)` when the read was cut at its limit; less than `after` when the
             log went backwards.
-        recent: Digest → bundle bytes of the newest release, where the store had them at hand.
-        snapshot: Sequence of the newest release known to carry a snapshot (0: none). A hint.
+        recent: Digest → bundle bytes of the newest release, where they were asked for and the
+            store had them at hand.
+        snapshot: Sequence of the newest release known to carry a snapshot (0: none). A hint, and
+            looked up only by who begins, after sequence 0.
 
     """
 
@@ -76,8 +78,18 @@ class Store(Protocol):
         """Where the store is, for people: no password in it."""
         ...
 
-    def read(self, after: int, limit: int = 64) -> Tail:
-        """Return up to `limit` entries after sequence `after`: one round trip."""
+    def read(
+        self, after: int, limit: int = 64, *, recent: bool = True, to_append: bool = False
+    ) -> Tail:
+        """Return up to `limit` entries after sequence `after`: one round trip.
+
+        Args:
+            after: Sequence of the last entry that the caller knows.
+            limit: How many entries at most.
+            recent: Bring the newest release's bundles along, for who expects to need them.
+            to_append: The caller is about to append: lets `append` do without a look of its own.
+
+        """
         ...
 
     def entries(self, sequences: Sequence[int]) -> list[bytes | None]:
@@ -89,8 +101,10 @@ class Store(Protocol):
     ) -> bool:
         """Write bundles, hints and entry `sequence` in one transaction: one round trip.
 
+        It is one round trip after a `read` to append, or after an append, and two otherwise.
+
         Returns:
-            False when the log has an entry `sequence` already: the race is lost.
+            False when `sequence` is not the next one: the race is lost (or the log was).
 
         """
         ...

@@ -50,6 +50,7 @@ class RedisStore:
         self._namespace = namespace
         self._prefix = f"scatter:{{{namespace}}}:"
         self.link = Link(url, name=name, **options)
+        self._guard = (0, 0)
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._namespace} at {self.link!r}>"
@@ -68,20 +69,28 @@ class RedisStore:
         """Return a key of the namespace."""
         return self._prefix + ":".join(parts)
 
-    def read(self, after: int, limit: int = 64) -> Tail:
+    def read(
+        self, after: int, limit: int = 64, *, recent: bool = True, to_append: bool = False
+    ) -> Tail:
         """Return the entries after a sequence."""
-        commands: list[Command] = [("HLEN", self.key("log")), ("GET", self.key("snapshot"))]
+        log = self.key("log")
+        asked: dict[str, Command] = {"watch": ("WATCH", log)} if to_append else {}
+        asked["tip"] = ("HLEN", log)
+        if not after:
+            asked["snapshot"] = ("GET", self.key("snapshot"))
         if limit:
-            fields = range(after + 1, after + 1 + limit)
-            commands += [("HMGET", self.key("log"), *fields), ("HGETALL", self.key("recent"))]
-        tip, snapshot, *rest = self.link.run(commands)
-        entries = _until_none(rest[0]) if limit else []
-        recent = rest[1] if limit and entries else {}
+            asked["entries"] = ("HMGET", log, *range(after + 1, after + 1 + limit))
+        if limit and recent:
+            asked["recent"] = ("HGETALL", self.key("recent"))
+        found = dict(zip(asked, self.link.run(list(asked.values())), strict=True))
+        if to_append:
+            self._guard = (self.link.generation, found["tip"])
+        entries = _until_none(found.get("entries", ()))
         return Tail(
             entries=tuple(entries),
-            tip=tip,
-            recent={digest.decode(): data for digest, data in recent.items()},
-            snapshot=int(snapshot or 0),
+            tip=found["tip"],
+            recent={d.decode(): data for d, data in found.get("recent", {}).items() if entries},
+            snapshot=int(found.get("snapshot") or 0),
         )
 
     def entries(self, sequences: Sequence[int]) -> list[bytes | None]:
@@ -94,16 +103,29 @@ class RedisStore:
     def append(
         self, sequence: int, entry: bytes, bundles: Mapping[str, bytes], hints: Hints = NO_HINTS
     ) -> bool:
-        """Write an entry with its bundles and hints in one transaction."""
+        """Write an entry with its bundles and hints in one transaction.
+
+        HSETNX alone would write into a log that was emptied meanwhile, and leave a gap that no
+        reader gets over. So the log is watched from the moment at which its length was read; each
+        append reads it again for the next one, which then costs one round trip.
+        """
+        was_guarded = self._guard == (self.link.generation, sequence - 1)
+        if not was_guarded and self.read(sequence, 0, to_append=True).tip != sequence - 1:
+            return False
+        log = self.key("log")
         commands: list[Command] = [("MULTI",)]
         commands += [("SETNX", self.key("bundle", d), data) for d, data in bundles.items()]
         commands += self._hint_commands(sequence, bundles, hints)
-        commands += [("HSETNX", self.key("log"), sequence, entry), ("EXEC",)]
+        commands += [("HSETNX", log, sequence, entry), ("EXEC",), ("WATCH", log), ("HLEN", log)]
         try:
-            replies = self.link.run(commands, again=False)
+            *_, done, _, tip = self.link.run(commands, again=False)
         except StoreUnavailable:
-            return self._was_written(sequence, entry)
-        return bool(replies[-1][-1])
+            (found,) = self.entries([sequence])
+            if found is None and was_guarded:  # the connection had died since the last append
+                return self.append(sequence, entry, bundles, hints)
+            return self._was_written(found, entry)
+        self._guard = (self.link.generation, tip)
+        return done is not None and bool(done[-1])
 
     def _hint_commands(
         self, sequence: int, bundles: Mapping[str, bytes], hints: Hints
@@ -122,14 +144,13 @@ class RedisStore:
             commands.append(("HSET", self.key("recent"), *recent))
         return commands
 
-    def _was_written(self, sequence: int, entry: bytes) -> bool:
+    def _was_written(self, found: bytes | None, entry: bytes) -> bool:
         """Return whether an append whose answer was lost was carried out.
 
         Raises:
-            StoreUnavailable: Nobody can tell, or it was not; the caller reads on later.
+            StoreUnavailable: It was not; the caller reads on later.
 
         """
-        (found,) = self.entries([sequence])
         if found is None:
             raise StoreUnavailable(
                 f"The connection to {self.address} was lost; nothing was written. Try again.",

@@ -1,0 +1,119 @@
+"""What several benchmarks need: a server, worker processes, and the module that they run."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from scatter.server import EmbeddedServer
+
+ROOT = Path(__file__).parent.parent
+MODULE = "bench_app"
+
+
+class Worker:
+    """A worker process, read line by line."""
+
+    def __init__(self, *arguments: str) -> None:
+        """Start it and wait until it is ready."""
+        path = os.pathsep.join([str(ROOT), str(ROOT / "agent")])
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if self.line() != "ready":
+            raise RuntimeError("a worker did not start; its message is above")
+
+    def line(self) -> str:
+        """Return its next line, as soon as it comes."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def moments(self) -> dict[str, float]:
+        """Return when its next release reached it."""
+        found: dict[str, float] = json.loads(self.line())
+        return found
+
+    def end(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+class Stage:
+    """A server and a folder, gone at the end; workers that are started on it end with it."""
+
+    def __init__(self, stack: ExitStack, folder: Path, server: EmbeddedServer) -> None:
+        self._stack = stack
+        self.folder = folder
+        self.server = server
+        self.namespace = f"bench-{secrets.token_hex(3)}"
+
+    def address(self, transport: str) -> str:
+        """Return the server's address for bare sockets."""
+        return str(self.server.port if transport == "tcp" else self.server.socket)
+
+    def url(self, transport: str) -> str:
+        """Return the server's URL."""
+        return self.server.tcp_url if transport == "tcp" else self.server.url
+
+    def write(self, text: str) -> Path:
+        """Write the module that workers run."""
+        file = self.folder / f"{MODULE}.py"
+        file.write_text(text, "utf-8")
+        return file
+
+    def agent(self, transport: str = "tcp") -> Worker:
+        """Start a worker under an agent."""
+        return self._keep(
+            Worker("agent", self.url(transport), self.namespace, str(self.folder), MODULE)
+        )
+
+    def raw(self, transport: str, key: str) -> Worker:
+        """Start a worker of bare sockets."""
+        return self._keep(Worker("raw", self.address(transport), key))
+
+    def _keep(self, worker: Worker) -> Worker:
+        self._stack.callback(worker.end)
+        return worker
+
+    def keep(self, thing: Any) -> Any:
+        """Have something closed at the end."""
+        self._stack.callback(thing.close)
+        return thing
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """Set a stage up, and take it down."""
+    import socket
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sb-")))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        server = EmbeddedServer.start(
+            folder / "data",
+            socket=folder / "s.sock",
+            port=port,
+            append_only=False,
+            extra=("--notify-keyspace-events", "K$h"),  # $: SET, which only the floor uses
+        )
+        stack.callback(server.stop)
+        yield Stage(stack, folder, server)

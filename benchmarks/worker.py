@@ -1,0 +1,111 @@
+"""A process under an agent that tells when each release reached it; or one of bare sockets.
+
+    python -m benchmarks.worker agent URL NAMESPACE FOLDER MODULE
+    python -m benchmarks.worker raw SOCKET-OR-PORT KEY
+
+`agent` prints a line of JSON for every release that it switched to: its sequence, and the moments,
+by the clock that all processes of a machine share (`time.perf_counter`), at which the doorbell had
+rung, the bundle was at hand, it was linked, and the switch was done. `raw` prints the moment at
+which the value of KEY was at hand after each notification.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+clock = time.perf_counter
+
+
+def agent(url: str, namespace: str, folder: str, module: str) -> None:
+    """Follow the log until stdin ends."""
+    sys.path.insert(0, folder)
+    importlib.import_module(module)
+    import scatter_agent
+    from scatter import apply
+    from scatter.log import Journal
+    from scatter.store.doorbell import RedisDoorbell
+
+    moments: dict[str, float] = {}
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*arguments: Any, **options: Any) -> Any:
+            result = function(*arguments, **options)
+            moments[name] = clock()
+            return result
+
+        return measured
+
+    def switched(registry: Any, prepared: Any) -> None:
+        real_switch(registry, prepared)
+        moments["switched"] = clock()
+        print(json.dumps(moments), flush=True)
+
+    real_switch = apply.switch
+    RedisDoorbell.wait = timed("rung", RedisDoorbell.wait)  # type: ignore[method-assign]
+    Journal.bundles = timed("fetched", Journal.bundles)  # type: ignore[method-assign]
+    apply.prepare = timed("linked", apply.prepare)
+    apply.switch = switched
+    scatter_agent.start(url, namespace=namespace, application="bench", wait=10)
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
+def raw(address: str, key: str) -> None:
+    """Fetch the value of a key after each notification of it, with bare sockets."""
+    bell, fetch = dial(address), dial(address)
+    bell.sendall(command("SUBSCRIBE", f"__keyspace@0__:{key}"))
+    bell.recv(4096)
+    print("ready", flush=True)
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    while bell.recv(4096):
+        fetch.sendall(command("GET", key))
+        read_bulk(fetch)
+        print(clock(), flush=True)
+
+
+def _end_with_stdin() -> None:
+    import os
+
+    sys.stdin.read()
+    os._exit(0)
+
+
+def dial(address: str) -> socket.socket:
+    """Connect to a port on loopback, or a unix socket."""
+    if address.isdigit():
+        link = socket.create_connection(("127.0.0.1", int(address)))
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return link
+    link = socket.socket(socket.AF_UNIX)
+    link.connect(address)
+    return link
+
+
+def command(*words: str | bytes) -> bytes:
+    """Return a command as it goes over the wire."""
+    parts = [word if isinstance(word, bytes) else word.encode() for word in words]
+    head = b"*%d\r\n" % len(parts)
+    return head + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+def read_bulk(link: socket.socket) -> bytes:
+    """Read one bulk reply."""
+    data = link.recv(65536)
+    head, _, body = data.partition(b"\r\n")
+    missing = int(head[1:]) + 2 - len(body)
+    while missing > 0:
+        more = link.recv(65536)
+        body += more
+        missing -= len(more)
+    return body[:-2]
+
+
+if __name__ == "__main__":
+    {"agent": agent, "raw": raw}[sys.argv[1]](*sys.argv[2:])
