@@ -28,6 +28,7 @@ def agent(url: str, namespace: str, folder: str, module: str) -> None:
     sys.path.insert(0, folder)
     importlib.import_module(module)
     import scatter_agent
+
     from scatter import apply
     from scatter.log import Journal
     from scatter.store.doorbell import RedisDoorbell

@@ -1,7 +1,8 @@
 """Acknowledgements: waits until the running processes have answered a release.
 
 A process has answered release N when it reports a sequence of at least N: it runs what the release
-says, or says why it does not. Nothing here is inferred from time or from silence.
+says, or says why it does not. Nothing here is inferred from time or from silence. Of a release of
+some functions, processes that have none of them are no part.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Acks:
 
     Attributes:
         applied: Reports of those that run it.
+        held: Reports of those that keep one of its functions where somebody moved it by hand.
         refused: (report, refusals) of those that would not take all of it.
         behind: Reports of those that have not answered.
         elapsed_s: Seconds from asking to the last answer, or to giving up.
@@ -31,6 +33,7 @@ class Acks:
     """
 
     applied: tuple[ProcessReport, ...] = ()
+    held: tuple[ProcessReport, ...] = ()
     refused: tuple[tuple[ProcessReport, tuple[Refusal, ...]], ...] = ()
     behind: tuple[ProcessReport, ...] = ()
     elapsed_s: float = 0.0
@@ -38,17 +41,26 @@ class Acks:
     @property
     def total(self) -> int:
         """How many processes there are."""
-        return len(self.applied) + len(self.refused) + len(self.behind)
+        return len(self.applied) + len(self.held) + len(self.refused) + len(self.behind)
 
     def __str__(self) -> str:
         if not self.total:
             return "No process runs under an agent."
         noun = "process" if self.total == 1 else "processes"
         lines = [f"{len(self.applied)}/{self.total} {noun} in {self.elapsed_s * 1000:.0f} ms"]
-        for report, refusals in self.refused:
-            lines += [f"  refused by {label(report)}: {r.message}" for r in refusals]
+        for message, reports in self.refusals().items():
+            lines.append(f"  refused by {', '.join(reports)}: {message}")
+        lines += [f"  held by {label(report)}: it stays where it is" for report in self.held]
         lines += [f"  no answer yet from {label(report)}" for report in self.behind]
         return "\n".join(lines)
+
+    def refusals(self) -> dict[str, list[str]]:
+        """Return message → processes that gave it: a fleet refuses with one voice."""
+        found: dict[str, list[str]] = {}
+        for report, refusals in self.refused:
+            for refusal in refusals:
+                found.setdefault(refusal.message, []).append(label(report))
+        return found
 
 
 def label(report: ProcessReport) -> str:
@@ -72,7 +84,8 @@ def wait_for(
         doorbell: Of that same store object, used by no other thread.
         sequence: The release.
         timeout_s: How long to wait at most.
-        functions: Names that the release changed: only refusals of these count. None: all.
+        functions: Names that the release changed: only processes that have one of these, and
+            only refusals of these, count. None: all.
         clock: For tests.
 
     Raises:
@@ -83,7 +96,7 @@ def wait_for(
     names = frozenset(functions)
     listening: set[str] = set()
     while True:
-        reports = read_reports(store)
+        reports = [r for r in read_reports(store) if not names or names & r.functions.keys()]
         behind = [report for report in reports if report.sequence < sequence]
         elapsed_s = clock() - began
         if not behind or elapsed_s >= timeout_s:
@@ -107,9 +120,15 @@ def _sorted(
         report.id: tuple(r for r in report.refused if not names or r.function in names)
         for report in answered
     }
+    ran = [report for report in answered if not refusals[report.id]]
     return Acks(
-        applied=tuple(report for report in answered if not refusals[report.id]),
+        applied=tuple(report for report in ran if not _holds(report, names)),
+        held=tuple(report for report in ran if _holds(report, names)),
         refused=tuple((r, refusals[r.id]) for r in answered if refusals[r.id]),
         behind=tuple(behind),
         elapsed_s=elapsed_s,
     )
+
+
+def _holds(report: ProcessReport, names: frozenset[str]) -> bool:
+    return bool(names.intersection(report.held) if names else report.held)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os.path
 import sys
-import threading
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 
+from scatter.locks import ForkSafeLock
 from scatter.names import module_of_file
 
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
@@ -37,7 +37,7 @@ class Base:
         self.file = file
         self.module = module
         self.believed: bool | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._source: ModuleSource | None = None
         self._codes: dict[tuple[str, int], CodeType] | None = None
 

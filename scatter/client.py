@@ -15,7 +15,6 @@ import getpass
 import os
 import socket
 import subprocess
-import threading
 from collections.abc import Iterable, Sequence
 from types import FunctionType
 from typing import Any
@@ -26,6 +25,7 @@ from scatter.bases import base_of, deployed_code
 from scatter.bundle.build import Built, build
 from scatter.config import Settings, resolve
 from scatter.errors import NotFound, Refused, UsageError
+from scatter.locks import ForkSafeLock
 from scatter.log import Journal
 from scatter.model import Change, FunctionState, Version
 from scatter.names import SHIPPED
@@ -55,7 +55,7 @@ class Client:
         """
         self.settings = settings
         self.registry = registry
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._releases: Releases | None = None
 
     def __repr__(self) -> str:
@@ -358,7 +358,7 @@ def _user() -> str:
 
 
 _current: Client | None = None
-_current_lock = threading.Lock()
+_current_lock = ForkSafeLock()
 
 
 def init(**arguments: Any) -> Client:

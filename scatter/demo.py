@@ -312,17 +312,15 @@ class Story:
         at = stage.save("pricing.py", *BAD_EDIT)
         stage.until(lambda: stage.event("Acknowledged", at) is not None, "the refusals")
         done = stage.event("Acknowledged", at)
-        for process, _ in done.refused:
-            stage.say(f"  refused by {process}")
-        stage.say(
-            textwrap.fill(done.refused[0][1], 76, initial_indent="    ", subsequent_indent="    ")
-        )
+        ((processes, why),) = done.refused
+        stage.say(f"  refused by {' and '.join(processes)}:")
+        stage.say(textwrap.fill(why, 76, initial_indent="    ", subsequent_indent="    "))
         answered = [worker.answered for worker in stage.workers]
         stage.until(
             lambda: all(w.answered > a + 5 for w, a in zip(stage.workers, answered, strict=True)),
             "more answers",
         )
-        if [worker.answer for worker in stage.workers] != before or len(done.refused) != WORKERS:
+        if [worker.answer for worker in stage.workers] != before or len(processes) != WORKERS:
             raise ScatterError("The bad version should have been refused by both workers.")
         stage.say(f"  both still answer {_money(before[0])}")
         self._forget_bad_edit()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
@@ -11,13 +10,14 @@ from typing import Any
 from scatter.analysis import ModuleSource
 from scatter.bases import Base, base_of, deployed_code, module_name
 from scatter.linker import Home
+from scatter.locks import ForkSafeLock
 from scatter.names import function_name, split
 from scatter.registry import Registry
 
 Resolve = Callable[[str], FunctionType | None]
 
 _made: dict[str, ModuleType] = {}
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 def home_of(registry: Registry, function: FunctionType, resolve: Resolve) -> Home:
@@ -44,6 +44,12 @@ def _is_base(base: Base, function: FunctionType, scope: dict[str, Any]) -> bool:
         own = [code for code in codes if code.co_filename == base.file]
         base.believed = all(map(base.is_source_of, own))
     return base.believed and base.is_source_of(deployed_code(function))
+
+
+def is_importing(function: FunctionType) -> bool:
+    """Return whether a function's module is being imported: later definitions are missing yet."""
+    spec = getattr(sys.modules.get(function.__module__ or ""), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))  # what the import system itself asks
 
 
 def home_for_fetched(registry: Registry, function: str, resolve: Resolve) -> Home:

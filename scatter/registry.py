@@ -10,13 +10,13 @@ Invariants
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import repeat
 from types import FunctionType, MappingProxyType
 
 from scatter.errors import NameTaken
+from scatter.locks import ForkSafeLock
 from scatter.names import SHIPPED
 from scatter.slot import Linked, Slot
 
@@ -28,7 +28,7 @@ class Registry:
 
     def __init__(self) -> None:
         """Begin with no slot."""
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._slots: dict[str, Slot] = {}
         self._listeners: tuple[OnTrack, ...] = ()
 

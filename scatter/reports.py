@@ -7,7 +7,7 @@ not a report is passed over.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from scatter.model import ProcessReport, Refusal
@@ -15,12 +15,13 @@ from scatter.store.port import Store
 
 FORMAT = 1
 MAX_BYTES = 4 << 20
+_NUMBERS = frozenset({"pid", "sequence", "version"})
 
 
 def write_report(report: ProcessReport) -> bytes:
     """Return a report as bytes."""
-    fields = {"format": FORMAT, **asdict(report)}
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    body = {"format": FORMAT, **asdict(report)}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
 def read_report(data: bytes) -> ProcessReport | None:
@@ -28,18 +29,40 @@ def read_report(data: bytes) -> ProcessReport | None:
     try:
         if len(data) > MAX_BYTES:
             return None
-        fields: dict[str, Any] = json.loads(data)
-        if fields.pop("format") != FORMAT:
+        body = json.loads(data)
+        if body.pop("format") != FORMAT:
             return None
-        refused = tuple(Refusal(**refusal) for refusal in fields.pop("refused"))
-        held = tuple(map(str, fields.pop("held")))
-        functions = {str(n): int(v) for n, v in fields.pop("functions").items()}
-        sequence, pid = int(fields.pop("sequence")), int(fields.pop("pid"))
-        return ProcessReport(
-            **fields, refused=refused, held=held, functions=functions, sequence=sequence, pid=pid
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return _report(body)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def _report(body: dict[str, Any]) -> ProcessReport:
+    refused = tuple(Refusal(**_checked(Refusal, refusal)) for refusal in body.pop("refused"))
+    held, functions = body.pop("held"), body.pop("functions")
+    switched_at = body.pop("switched_at")
+    if type(held) is not list or not all(type(name) is str for name in held):
+        raise TypeError("held functions are names")
+    if not all(type(version) is int for version in functions.values()):
+        raise TypeError("versions are numbers")
+    if type(switched_at) not in (int, float):
+        raise TypeError("a moment is a number")
+    return ProcessReport(
+        **_checked(ProcessReport, body),
+        refused=refused,
+        held=tuple(held),
+        functions=functions,
+        switched_at=float(switched_at),
+    )
+
+
+def _checked(record: type, body: dict[str, Any]) -> dict[str, Any]:
+    """Return fields whose types are those of a record's texts and numbers."""
+    known = {f.name for f in fields(record)}
+    for name, value in body.items():
+        if name not in known or type(value) is not (int if name in _NUMBERS else str):
+            raise TypeError(f"field {name!r} is unknown or has the wrong type")
+    return body
 
 
 def read_reports(store: Store) -> list[ProcessReport]:

@@ -8,14 +8,17 @@ Importing this package starts nothing; `start` returns at once, whether the stor
 
 from __future__ import annotations
 
+from scatter.locks import ForkSafeLock
+
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
 if TYPE_CHECKING:
     from scatter_agent.agent import Agent
-    from scatter_agent.status import AgentStatus
+    from scatter_agent.health import AgentStatus
 
 __all__ = ["start", "status", "stop"]
 
 _agent: Agent | None = None
+_lock = ForkSafeLock()
 
 
 def start(
@@ -50,26 +53,27 @@ def start(
     from scatter.registry import REGISTRY
     from scatter_agent.agent import Agent
 
+    if namespace and prefix:
+        raise UsageError("`prefix` is another name of `namespace`; give one of them.")
+    settings = current_settings()
     if redis_url or namespace or prefix:
-        known = current_settings()
         settings = resolve(
-            redis_url=redis_url or known.redis_url,
-            namespace=namespace or prefix or known.namespace,
+            redis_url=redis_url or settings.redis_url,
+            namespace=namespace or prefix or settings.namespace,
         )
-    else:
-        settings = current_settings()
-    if _agent is not None and not _agent.stopped:
-        if replace(_agent.settings, origins={}) != replace(settings, origins={}):
+    with _lock:
+        if _agent is None or _agent.stopped:
+            _agent = Agent(settings, registry=REGISTRY, application=application)
+        elif replace(_agent.settings, origins={}) != replace(settings, origins={}):
             raise UsageError(
                 f"An agent runs already with {_agent.settings!r}; found {settings!r}. "
                 "Call scatter_agent.stop() first."
             )
-    else:
-        _agent = Agent(settings, registry=REGISTRY, application=application)
-        _agent.start()
+        agent = _agent
+        agent.start()
     if wait is not None:
-        _agent.wait(wait)
-    return _agent
+        agent.wait(wait)
+    return agent
 
 
 def stop(timeout_s: float = 5.0) -> None:
@@ -81,7 +85,7 @@ def stop(timeout_s: float = 5.0) -> None:
 def status() -> AgentStatus:
     """Return what the agent of this process says of itself."""
     if _agent is None:
-        from scatter_agent.status import STOPPED
+        from scatter_agent.health import STOPPED
 
         return STOPPED
     return _agent.status()

@@ -2,7 +2,7 @@
 
 The fork story. A thread does not survive a fork, and a child of a process whose other thread was
 importing something finds that module half-made for ever. So the agent works under `WORK`, and a
-fork waits for it (at most `FORK_WAIT_S`: an agent that waits for Redis holds nothing up). In the
+fork waits for it (at most `FORK_WAIT_S`: a server that does not answer holds no fork up). In the
 child only memory is reset and the inherited socket closed, which sends nothing. The child's agent
 starts `CHILD_DELAY_S` later on a thread of its own: `subprocess` with `preexec_fn` runs these hooks
 too, and its child is another program by then.
@@ -14,10 +14,13 @@ waits `EXIT_WAIT_S` at most. A process that is killed says no goodbye: its repor
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - see `look_after`
 import os
 import threading
 import weakref
 from typing import Protocol
+
+from scatter._logging import log
 
 FORK_WAIT_S = 1.0
 CHILD_DELAY_S = 0.1
@@ -36,8 +39,21 @@ class Mortal(Protocol):
         ...
 
 
-WORK = threading.Lock()
+WORK = threading.RLock()
 """Held by an agent while it connects, links and switches; never while it waits for a ring."""
+
+
+class _Working:
+    """Holds forks up while modules may be imported."""
+
+    def __enter__(self) -> None:
+        WORK.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        WORK.release()
+
+
+WORKING = _Working()
 
 _agents: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _held = False
@@ -45,7 +61,11 @@ _installed = False
 
 
 def look_after(agent: Mortal) -> None:
-    """Tell `agent` of forks and of the exit, as long as it lives."""
+    """Tell `agent` of forks and of the exit, as long as it lives.
+
+    redis-py imports `concurrent.futures.thread`, which has hooks of its own. Were they installed
+    while a fork waits in ours, they would run after it and not before; so it is imported first.
+    """
     global _installed
     _agents.add(agent)
     if not _installed:
@@ -54,6 +74,19 @@ def look_after(agent: Mortal) -> None:
             before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child
         )
         atexit.register(_at_exit)
+
+
+def load() -> None:
+    """Import what the agent's thread would import later, in the middle of something.
+
+    To be called under `WORKING`. The codecs are those of `socket.getaddrinfo` and of log records.
+    """
+    import encodings.idna  # noqa: F401
+    import linecache  # noqa: F401
+    import pickle  # noqa: F401
+    import tokenize  # noqa: F401
+
+    log()
 
 
 def _before_fork() -> None:
@@ -70,7 +103,7 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     global WORK, _held
-    WORK, _held = threading.Lock(), False
+    WORK, _held = threading.RLock(), False
     for agent in list(_agents):
         agent.in_child()
 

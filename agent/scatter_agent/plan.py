@@ -9,9 +9,10 @@ state in between is one that the log had, and good releases around a bad one sti
 
 Invariants
 1. A held function stays; so does a fetched one whose function was deleted.
-2. A refused version is not tried again until another release concerns the function, or what the
-   process knows has changed; only a bundle that is missing is asked for again, later and later.
+2. A refused version is not tried again until another release concerns the function; but what is
+   merely missing here may come yet, and is asked for again, later and later.
 3. Releases at or below a function's floor do not apply to it: its code here is newer.
+4. In the end it makes no difference when a process looked: it runs what a fresh one would run.
 """
 
 from __future__ import annotations
@@ -23,8 +24,15 @@ from scatter.model import Change, FunctionState, Release
 from scatter.names import SHIPPED
 
 RETRY_S = 1.0
-"""First pause before a missing bundle is asked for again; it doubles each time."""
+"""First pause before what is missing is asked for again; it doubles each time."""
 MAX_RETRY_S = 60.0
+RETRIED = frozenset(
+    {"bundle-missing", "missing-class", "missing-function", "missing-import", "missing-state"}
+)
+"""Reasons that can go away by themselves: a module that is imported or installed later, a store
+that finds its bundle again."""
+RELEASED_TOGETHER = "released-together"
+"""Reason of versions that were refused only because another one of their release was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +130,18 @@ def _applies(view: View, change: Change, sequence: int) -> bool:
 
 
 def _concerns(view: View, change: Change, sequence: int) -> bool:
-    running = view.running.get(change.function)
-    if running is None or running.held or sequence <= view.floor.get(change.function, 0):
+    if not _follows(view, change.function, sequence):
         return False
     failure = view.failures.get(change.function)
     if failure is None or failure.sequence != sequence:
         return True
     return failure.retry_at is not None and view.now >= failure.retry_at
+
+
+def _follows(view: View, function: str, sequence: int) -> bool:
+    """Return whether a release is one that the function here follows."""
+    running = view.running.get(function)
+    return running is not None and not running.held and sequence > view.floor.get(function, 0)
 
 
 def _runs(running: Running, change: Change) -> bool:
@@ -149,20 +162,31 @@ def failed(view: View, change: Change, sequence: int, reason: str, message: str)
         sequence=sequence,
         reason=reason,
         message=message,
-        retry_at=view.now + pause_s if reason == "bundle-missing" else None,
+        retry_at=view.now + pause_s if reason in RETRIED else None,
         tries=tries,
     )
 
 
 def still_open(view: View) -> dict[str, Failure]:
-    """Return the failures that still stand: no other release has concerned their functions."""
-    return {
-        name: failure
-        for name, failure in view.failures.items()
-        if name in view.running
-        and (state := view.functions.get(name)) is not None
+    """Return the failures that still stand.
+
+    One is over when another release has concerned its function, or the function does not follow
+    that release any more, or runs it after all; and when the version whose refusal kept it from
+    running is itself refused no longer.
+    """
+    found = {name: f for name, f in view.failures.items() if _stands(view, name, f)}
+    culprits = {f.sequence for f in found.values() if f.reason != RELEASED_TOGETHER}
+    return {name: f for name, f in found.items() if f.sequence in culprits}
+
+
+def _stands(view: View, name: str, failure: Failure) -> bool:
+    state = view.functions.get(name)
+    return (
+        state is not None
         and state.sequence == failure.sequence
-    }
+        and _follows(view, name, failure.sequence)
+        and not _runs(view.running[name], state.live)
+    )
 
 
 def next_retry(failures: Iterable[Failure]) -> float | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from scatter.model import ProcessReport
 from scatter.reports import write_report
 from scatter.store.port import Store
-from scatter_agent.status import AgentStatus
+from scatter_agent.health import AgentStatus
 
 TTL_S = 15.0
 """How long a report outlives its process."""
@@ -63,7 +63,7 @@ class Reporter:
             functions=dict(status.functions),
             held=status.held,
             refused=status.refused,
-            switched_at=status.since,
+            switched_at=status.switched_at,
         )
 
 

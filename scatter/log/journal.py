@@ -12,13 +12,13 @@ Invariants
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from scatter.bundle import MAX_BUNDLE_BYTES
 from scatter.errors import ScatterError, Untrusted
+from scatter.locks import ForkSafeLock
 from scatter.log import envelope, statement
 from scatter.log.ledger import Ledger
 from scatter.model import Action, Change, Release, Version
@@ -65,17 +65,18 @@ class Journal:
         self.store = store
         self.ledger = Ledger(store.namespace, verifier or Unsigned())
         self._signer = signer or Unsigned()
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._recent: dict[str, bytes] = {}
+        self._tip = 0
 
     def __repr__(self) -> str:
         return f"<Journal of {self.store.address}, {self.ledger!r}>"
 
-    def catch_up(self, *, recent: bool = False, to_append: bool = False) -> list[Release]:
+    def catch_up(self, *, rung: bool = False, to_append: bool = False) -> list[Release]:
         """Read everything after the last known release.
 
         Args:
-            recent: The newest release's bundles will be needed.
+            rung: Something is said to have been released: its bundles are read along.
             to_append: A release will be appended next.
 
         Returns:
@@ -90,18 +91,30 @@ class Journal:
         with self._lock:
             if not self.ledger.sequence:
                 self._begin_at_snapshot()
-            releases: list[Release] = []
-            page = _FIRST_PAGE
-            while True:
-                tail = self.store.read(
-                    self.ledger.sequence, page, recent=recent, to_append=to_append
-                )
-                self._check_tip(tail.tip)
-                self._recent = dict(tail.recent) or self._recent
-                releases += [self.ledger.advance(entry) for entry in tail.entries]
-                if not tail.entries or self.ledger.sequence >= tail.tip:
-                    return releases
-                page = _PAGE
+            found = self._read(_FIRST_PAGE, rung=rung, again=not rung, to_append=to_append)
+            if rung and not found:
+                return self._read(_FIRST_PAGE, rung=False, again=True, to_append=to_append)
+            releases = found
+            while found and self.ledger.sequence < self._tip:
+                found = self._read(_PAGE, rung=rung, again=False, to_append=to_append)
+                releases += found
+            return releases
+
+    def _read(self, limit: int, *, rung: bool, again: bool, to_append: bool) -> list[Release]:
+        """Advance over the next page of the log.
+
+        With `again` the last known entry is read once more: a log that was replaced by another
+        of the same length shows by nothing else. A new entry shows it by its chain.
+        """
+        known = self.ledger.sequence
+        first = max(0, known - again)
+        tail = self.store.read(first, limit, recent=rung, to_append=to_append)
+        self._tip = tail.tip
+        self._check_tip(tail.tip)
+        self._recent = dict(tail.recent) or self._recent
+        if known > first and tail.entries:
+            self.ledger.recognise(tail.entries[0])
+        return [self.ledger.advance(entry) for entry in tail.entries[known - first :]]
 
     def _check_tip(self, tip: int) -> None:
         if tip < self.ledger.sequence:

@@ -100,16 +100,28 @@ class Ledger:
                 f"Expected release {self.sequence + 1}, found {release.sequence}.",
             )
         if release.previous != self.head:
-            raise Untrusted(
-                "wrong-chain",
-                f"Release {release.sequence} does not follow the release {self.sequence} that "
-                "this process knows.",
-                hint="The log was replaced or restored. Restart the process to follow it anew.",
-            )
+            raise self._wrong_chain(f"Release {release.sequence} does not follow")
         self._functions |= _next_states(self._functions, release)
         snapshot = release.sequence if release.snapshot else self._head.snapshot
         self._head = _Head(release.sequence, statement.hash_of(text), snapshot)
         return release
+
+    def recognise(self, entry: bytes) -> None:
+        """Return if an entry is the last one that was advanced over.
+
+        Raises:
+            Untrusted: `wrong-chain`, when it is another; or as for `open`.
+
+        """
+        if statement.hash_of(envelope.open_(entry)[0]) != self.head:
+            raise self._wrong_chain(f"Release {self.sequence} in the log is not")
+
+    def _wrong_chain(self, what: str) -> Untrusted:
+        return Untrusted(
+            "wrong-chain",
+            f"{what} the release {self.sequence} that this process knows.",
+            hint="The log was replaced or restored. Restart the process to follow it anew.",
+        )
 
     def snapshot(self) -> bytes:
         """Return the state as bytes, to be carried by the next release."""

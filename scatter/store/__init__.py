@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from scatter.errors import UsageError
+from scatter.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from scatter.store.memory import MemoryStore
     from scatter.store.port import Store
 
 _memories: dict[tuple[str, str], MemoryStore] = {}
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 def open_store(url: str, namespace: str, **options: Any) -> Store:

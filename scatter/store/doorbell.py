@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import time
+import weakref
 from collections.abc import Iterable
 
 from scatter.errors import StoreRefused
@@ -39,6 +40,9 @@ class RedisDoorbell:
         self._probe_s = probe_s
         self._works = False
         self._trouble = "nothing was listened for yet"
+        self._log = True
+        self._processes: frozenset[str] = frozenset()
+        self._generation = 0
         self._rung = Ring()
         self._make_wake()
 
@@ -50,6 +54,13 @@ class RedisDoorbell:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
+        self._close_wake = weakref.finalize(self, _close, self._wake_in, self._wake_out)
+
+    def _renew_in_child(self) -> None:
+        """Have a pair of sockets of its own in a forked child: a wake is for this process."""
+        if self._pid != os.getpid():
+            self._close_wake()
+            self._make_wake()
 
     @property
     def works(self) -> bool:
@@ -63,17 +74,22 @@ class RedisDoorbell:
 
     def listen(self, *, log: bool = True, processes: Iterable[str] = ()) -> None:
         """Connect if needed, and subscribe to exactly this."""
-        if self._pid != os.getpid():
-            self._make_wake()
+        self._log, self._processes = log, frozenset(processes)
+        self._renew_in_child()
+        self._link.open()
         self._link.take_pushes()
         self._rung = Ring()
-        keys = [f"process:{process}" for process in processes]
+        keys = [f"process:{process}" for process in self._processes]
         keys += ["log"] * log
         asked = self._set_flags()
-        channels = [self._channel(key) for key in keys]
-        self._link.subscribe(channels, only=True)
-        self._works = asked or self._probe()
-        self._trouble = "" if self._works else _NO_RINGS
+        try:
+            self._link.subscribe([self._channel(key) for key in keys], only=True)
+        except StoreRefused as error:
+            self._works, self._trouble = False, f"{error} The log is polled instead."
+        else:
+            self._works = asked or self._probe()
+            self._trouble = "" if self._works else _NO_RINGS
+        self._generation = self._link.generation
 
     def _channel(self, key: str) -> str:
         return f"__keyspace@{self._link.database}__:{self._prefix}{key}"
@@ -111,9 +127,9 @@ class RedisDoorbell:
         except StoreRefused:
             return False
         deadline = time.monotonic() + self._probe_s
-        heard = False
+        heard = self._sort(channel)
         while not heard and time.monotonic() < deadline:
-            self._link.wait(deadline - time.monotonic(), self._wake_in.fileno())
+            self._wait(deadline - time.monotonic())
             heard = self._sort(channel)
         self._link.unsubscribe(channel)
         return heard
@@ -121,39 +137,65 @@ class RedisDoorbell:
     def _sort(self, own: str = "") -> bool:
         """Turn notifications into the next ring; return whether `own` was among them."""
         channels = {channel for channel, _ in self._link.take_pushes()}
-        start = len(self._channel("process:"))
-        processes = {c[start:] for c in channels if c.startswith(self._channel("process:"))}
-        self._rung = Ring(
-            log=self._rung.log or self._channel("log") in channels,
-            processes=self._rung.processes | (processes - {own[start:]}),
-        )
+        if channels:
+            start = len(self._channel("process:"))
+            processes = {c[start:] for c in channels if c.startswith(self._channel("process:"))}
+            self._ring(
+                Ring(
+                    log=self._channel("log") in channels,
+                    processes=frozenset(processes - {own[start:]}),
+                )
+            )
         return own in channels
+
+    def _ring(self, ring: Ring) -> None:
+        """Add to the next ring."""
+        self._rung = Ring(
+            log=self._rung.log or ring.log,
+            processes=self._rung.processes | ring.processes,
+            woken=self._rung.woken or ring.woken,
+        )
 
     def wait(self, timeout_s: float) -> Ring:
         """Block until a ring, a wake, or the time is up."""
+        self._renew_in_child()
+        if self._generation != self._link.generation:
+            # A command between two waits found the connection dead and made another, which
+            # listens for nothing yet; what rang meanwhile rang for nobody.
+            self.listen(log=self._log, processes=self._processes)
+            self._ring(Ring(log=self._log, processes=self._processes))
         self._sort()
-        if self._rung:
-            timeout_s = 0
-        woken = self._link.wait(timeout_s, self._wake_in.fileno())
+        self._wait(0 if self._rung else timeout_s)
         self._sort()
         rung, self._rung = self._rung, Ring()
-        if woken:
-            self._drain()
-        return Ring(log=rung.log, processes=rung.processes, woken=woken)
+        return rung
+
+    def _wait(self, timeout_s: float) -> None:
+        if self._link.wait(timeout_s, self._wake_in.fileno()):
+            self._ring(Ring(woken=True))
+            _drain(self._wake_in)
 
     def wake(self) -> None:
         """Make `wait` return. Any thread; never blocks."""
+        if self._pid != os.getpid():
+            return  # the sockets are those of the parent, which nobody here waits for
         try:
             self._wake_out.send(b"\0")
         except (BlockingIOError, OSError):
             pass  # it is full of wakes already, or closed
 
-    def _drain(self) -> None:
-        try:
-            while self._wake_in.recv(4096):
-                pass
-        except BlockingIOError:
+
+def _drain(wake: socket.socket) -> None:
+    try:
+        while wake.recv(4096):
             pass
+    except BlockingIOError:
+        pass
+
+
+def _close(*ends: socket.socket) -> None:
+    for end in ends:
+        end.close()
 
 
 _NO_RINGS = (

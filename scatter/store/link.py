@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import secrets
 import select
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from redis.retry import Retry
 
 from scatter.config import redact
 from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, UsageError
+from scatter.locks import ForkSafeLock
 
 Command = tuple[Any, ...]
 Dial = Callable[[], Any]
@@ -69,7 +69,7 @@ class Link:
         """
         self.address = redact(url)
         self._dial = dial or _dialer(url, name, connect_timeout_s, reply_timeout_s)
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._connection: Any = None
         self._pid = 0
         self._pushes: deque[tuple[str, str]] = deque()
@@ -93,9 +93,18 @@ class Link:
                 _end(connection)
 
     def abandon(self) -> None:
-        """Forget the connection in a forked child, whatever state the lock was forked in."""
-        self._lock = threading.RLock()
+        """Forget the connection of the parent in a forked child; nothing is sent."""
         self.close()
+
+    def open(self) -> None:
+        """Connect, if there is no connection.
+
+        Raises:
+            StoreUnavailable, StoreRefused: It cannot be had.
+
+        """
+        with self._lock:
+            self._connected()
 
     # commands ----------------------------------------------------------------------------
 

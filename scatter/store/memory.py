@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 
+from scatter.locks import ForkSafeLock
 from scatter.store.port import NO_HINTS, Hints, Ring, Tail
 
 
@@ -15,14 +17,14 @@ class MemoryStore:
     def __init__(self, namespace: str) -> None:
         """Begin empty."""
         self._namespace = namespace
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._entries: list[bytes] = []
         self._bundles: dict[str, bytes] = {}
         self._versions: dict[str, list[tuple[int, int]]] = {}
         self._snapshot = 0
         self._recent: dict[str, bytes] = {}
         self._reports: dict[str, tuple[bytes, float]] = {}
-        self._bells: list[MemoryDoorbell] = []
+        self._bells: weakref.WeakSet[MemoryDoorbell] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"<MemoryStore {self._namespace}: {len(self._entries)} releases>"
@@ -137,7 +139,7 @@ class MemoryStore:
         """Return a doorbell on this store."""
         bell = MemoryDoorbell()
         with self._lock:
-            self._bells.append(bell)
+            self._bells.add(bell)
         return bell
 
     def _ring(self, ring: Ring) -> None:

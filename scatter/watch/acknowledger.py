@@ -77,10 +77,7 @@ class Acknowledger:
             total=acks.total,
             elapsed_s=self._clock() - pushed.noticed_at,
             behind=tuple(map(label, acks.behind)),
-            refused=tuple(
-                (label(report), refusal.message)
-                for report, refusals in acks.refused
-                for refusal in refusals
-            ),
+            held=tuple(map(label, acks.held)),
+            refused=tuple((tuple(who), why) for why, who in acks.refusals().items()),
             error=error,
         )

@@ -115,7 +115,8 @@ class Acknowledged:
         elapsed_s: Seconds from the save being noticed until the last one answered, or until the
             watcher stopped waiting.
         behind: Processes that have not answered, as people know them.
-        refused: (process, reason) for each function that a process would not take.
+        held: Processes that keep one of the functions where somebody moved it by hand.
+        refused: (processes, why) for each reason why some would not take a function.
         error: Why nobody could be asked; empty if they could.
 
     """
@@ -125,7 +126,8 @@ class Acknowledged:
     total: int
     elapsed_s: float
     behind: tuple[str, ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
+    held: tuple[str, ...] = ()
+    refused: tuple[tuple[tuple[str, ...], str], ...] = ()
     error: str = ""
 
 

@@ -110,8 +110,10 @@ class Text:
         count = self._paint("green" if whole else "yellow", f"{event.applied}/{event.total}")
         noun = "process" if event.total == 1 else "processes"
         yield f"{versions} → {count} {noun} in {_ms(event.elapsed_s)}"
-        for process, reason in event.refused:
-            yield self._paint("red", f"  refused by {process}: {reason}")
+        for processes, why in event.refused:
+            yield self._paint("red", f"  refused by {_some(processes)}: {why}")
+        if event.held:
+            yield self._paint("yellow", f"  held by {_some(event.held)}: it stays where it is")
         if event.behind:
             yield self._paint("yellow", f"  no answer yet from {_some(event.behind)}")
 

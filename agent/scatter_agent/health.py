@@ -20,30 +20,37 @@ class AgentStatus:
             `stale`: the store cannot be reached. `error`: the log cannot be believed, or a fault
             of ours. `stopped`: there is no agent. Code goes on running in every state.
         since: Seconds since the epoch at which it came into this state.
+        code: Reason code of `error`, where there is one (`docs/reasons.md`).
         reason: Why it is not `ready`; empty if it is.
         process: Id of this process in reports.
         sequence: Last release applied or refused.
+        switched_at: When something was last switched, seconds since the epoch; 0: never.
         functions: Function → running version; 0: the deployed code.
         held: Functions that stay where they were moved to by hand.
         refused: Versions that would not run here.
         doorbell: What wakes the agent: `notifications`, or `polling` and why.
+        unreported: Why others cannot see this process; empty if they can.
 
     """
 
     state: State
     since: float
+    code: str = ""
     reason: str = ""
     process: str = ""
     sequence: int = 0
+    switched_at: float = 0.0
     functions: Mapping[str, int] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
     doorbell: str = ""
+    unreported: str = ""
 
     def __repr__(self) -> str:
         parts = [self.state, f"at release {self.sequence}", f"{len(self.functions)} functions"]
         parts += [f"{len(self.refused)} refused"] * bool(self.refused)
-        parts += [self.reason] * bool(self.reason)
+        parts += [f"{self.code}: {self.reason}" if self.code else self.reason] * bool(self.reason)
+        parts += [f"unseen: {self.unreported}"] * bool(self.unreported)
         return f"<scatter agent: {', '.join(parts)}>"
 
 

@@ -1,0 +1,190 @@
+"""The follower: takes this process's functions to the tip of the log, one step at a time.
+
+Not here: waiting, connecting and reporting (`agent`), what to run (`plan`). Belongs to one thread;
+others may read `failures`.
+
+Invariants
+1. A step ends with every function at the tip, or with a failure that says why not.
+2. Nothing that a version does while it is linked reaches anybody but its refusal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from scatter import apply
+from scatter.apply import Wanted
+from scatter.homes import is_importing
+from scatter.log import Journal
+from scatter.model import Change, Refusal, Release
+from scatter.registry import Registry
+from scatter.slot import Slot
+from scatter.verbs import attach
+from scatter_agent import plan
+from scatter_agent.plan import Failure, Running, View
+from scatter_agent.tell import tell
+
+
+class Follower:
+    """One process's way through one log.
+
+    Attributes:
+        failures: Function → what was refused and still stands.
+        floor: Function → sequence at which its code was defined anew in this process.
+        sequence: Last release applied or refused.
+        switched_at: When something was last switched, seconds since the epoch; 0: never.
+        waits_for_import: Some functions belong to modules that are still being imported.
+
+    """
+
+    def __init__(self, registry: Registry, working: AbstractContextManager[Any]) -> None:
+        """Begin before the first release; `working` is held while a version is linked."""
+        self.failures: Mapping[str, Failure] = {}
+        self.floor: dict[str, int] = {}
+        self.sequence = 0
+        self.switched_at = 0.0
+        self.waits_for_import = False
+        self._registry = registry
+        self._working = working
+
+    def __repr__(self) -> str:
+        return f"<Follower at release {self.sequence}, {len(self.failures)} refused>"
+
+    def step(self, journal: Journal, releases: Sequence[Release]) -> None:
+        """Bring the process to what the journal knows.
+
+        Args:
+            journal: Caught up.
+            releases: What was read since the last step.
+
+        """
+        view = self._view(journal)
+        view = replace(view, failures=plan.still_open(view))
+        changes = plan.goal(view)
+        failures = view.failures
+        if changes:
+            with self._working:
+                failures = self._move(journal, view, changes, releases)
+            view = replace(self._view(journal), failures=failures)
+            failures = plan.still_open(view)
+        self._tell_new(failures)
+        self.failures = failures
+        self.sequence = journal.ledger.sequence
+
+    def redefined(self, slot: Slot, sequence: int) -> None:
+        """Note that a function was defined anew here: what was released before is older."""
+        self.floor[slot.name] = sequence
+
+    def next_retry(self) -> float | None:
+        """Return when something is to be tried again, by `time.monotonic`; None: not by itself."""
+        return plan.next_retry(self.failures.values())
+
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Return what was refused, as reports have it."""
+        return tuple(
+            Refusal(function=name, version=f.version, reason=f.reason, message=f.message)
+            for name, f in sorted(self.failures.items())
+        )
+
+    def _view(self, journal: Journal) -> View:
+        """Return what the planner decides from; functions that are being imported come later."""
+        running = {
+            name: Running(
+                version=slot.version, bundle=slot.bundle, held=slot.held, fetched=slot.fetched
+            )
+            for name, slot in self._imported()
+        }
+        return View(
+            running=running,
+            functions=journal.ledger.functions,
+            failures=self.failures,
+            floor=self.floor,
+            now=time.monotonic(),
+        )
+
+    def _imported(self) -> Iterator[tuple[str, Slot]]:
+        """Yield the slots whose modules are whole: a version bound to half a one lacks names."""
+        self.waits_for_import = False
+        for name, slot in self._registry.slots().items():
+            if is_importing(slot.function):
+                self.waits_for_import = True
+            else:
+                yield name, slot
+
+    def _move(
+        self, journal: Journal, view: View, changes: Sequence[Change], releases: Sequence[Release]
+    ) -> Mapping[str, Failure]:
+        """Go to the tip in one switch; release by release if something in it will not run."""
+        failures = dict(view.failures)
+        if self._try(journal, changes):
+            for sequence, step in plan.stepwise(view, releases):
+                refusals = self._try(journal, step)
+                failures |= _failures(view, step, sequence, refusals)
+        return failures
+
+    def _try(self, journal: Journal, changes: Sequence[Change]) -> Mapping[str, Refusal]:
+        """Prepare changes and switch to them all, or to none; return what was refused."""
+        data = journal.bundles(c for c in changes if not self._is_loaded(c))
+        wanted = [Wanted(change=c, data=data.get(c.bundle)) for c in changes]
+        prepared = apply.prepare(self._registry, wanted, lambda name: _lookup(journal, name))
+        if prepared.refusals:
+            return {refusal.function: refusal for refusal in prepared.refusals}
+        apply.switch(self._registry, prepared)
+        self.switched_at = time.time()
+        for name, function in prepared.fetched.items():
+            attach(function, name)
+        for change in changes:
+            self._registry.saw(change.function, change.version)
+        versions = {c.function: c.version for c in changes}
+        tell("info", "scatter.applied", sequence=journal.ledger.sequence, functions=versions)
+        return {}
+
+    def _is_loaded(self, change: Change) -> bool:
+        slot = self._registry.get(change.function)
+        linked = slot.loaded.get(change.version or 0) if slot else None
+        return linked is not None and linked.bundle == change.bundle
+
+    def _tell_new(self, failures: Mapping[str, Failure]) -> None:
+        """Make an event of each refusal, once."""
+        for name, failure in sorted(failures.items()):
+            before = self.failures.get(name)
+            if before is None or replace(before, retry_at=None, tries=1) != replace(
+                failure, retry_at=None, tries=1
+            ):
+                tell(
+                    "warning",
+                    "scatter.refused",
+                    function=name,
+                    version=failure.version,
+                    reason=failure.reason,
+                    detail=failure.message,
+                )
+
+
+def _failures(
+    view: View, step: Sequence[Change], sequence: int, refusals: Mapping[str, Refusal]
+) -> dict[str, Failure]:
+    """Return what to remember of a step; a release with a refused part is refused whole."""
+    if not refusals:
+        return {}
+    culprits = ", ".join(f"`{name}`" for name in sorted(refusals))
+    together = f"It was released with {culprits}, which was refused."
+    found = {}
+    for change in step:
+        refusal = refusals.get(change.function)
+        reason = refusal.reason if refusal else plan.RELEASED_TOGETHER
+        message = refusal.message if refusal else together
+        found[change.function] = plan.failed(view, change, sequence, reason, message)
+    return found
+
+
+def _lookup(journal: Journal, name: str) -> Wanted | None:
+    """Return the live version of a function that another one calls."""
+    state = journal.ledger.functions.get(name)
+    if state is None or not state.version:
+        return None
+    return Wanted(change=state.live, data=journal.bundles([state.live]).get(state.live.bundle))

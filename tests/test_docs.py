@@ -1,0 +1,381 @@
+"""The documents tell the truth: generated pages, complete lists, commands and code that run."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+from support import ROOT, wait_until
+
+from scatter.cli.app import cli
+from scatter.errors import ScatterError
+from scatter.server import ping, runtime_dir
+
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "examples/shop/README.md",
+]
+SOURCES = sorted([*(ROOT / "scatter").rglob("*.py"), *(ROOT / "agent").rglob("*.py")])
+CODE = re.compile(r"[a-z]+(-[a-z]+)*")
+
+
+def load(file: Path) -> ModuleType:
+    """Import a script that is no part of the package."""
+    spec = importlib.util.spec_from_file_location(f"script_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of a language on a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+
+
+def nodes() -> Iterator[tuple[Path, ast.AST]]:
+    """Yield every node of the product's source."""
+    for file in SOURCES:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            yield file, node
+
+
+def callee(node: ast.Call) -> str:
+    """Return the last name of what is called."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def constants(node: ast.AST | None) -> list[str]:
+    """Return the texts that an expression can be, as far as it says."""
+    if isinstance(node, ast.IfExp):
+        return constants(node.body) + constants(node.orelse)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    return []
+
+
+def rows(page: Path) -> list[list[str]]:
+    """Return the cells of every table row of a page, without the headers."""
+    lines = re.findall(r"^\| (.*) \|$", page.read_text("utf-8"), re.M)
+    return [line.split(" | ") for line in lines if line.startswith("`")]
+
+
+def names_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# pages that are made from the code --------------------------------------------------------
+
+
+def test_the_command_line_reference_is_what_its_generator_gives() -> None:
+    page = load(ROOT / "docs" / "generate_cli.py").page()
+
+    assert (ROOT / "docs" / "cli.md").read_text("utf-8") == page, "run: python docs/generate_cli.py"
+
+
+def test_the_command_line_reference_has_every_command_and_option() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    top = click.Context(cli)
+
+    for name in cli.list_commands(top):
+        section = page.partition(f"## scatter {name}\n")[2].partition("\n## ")[0]
+        command = cli.get_command(top, name)
+        assert command is not None
+        for parameter in command.params:
+            for option in parameter.opts if isinstance(parameter, click.Option) else ():
+                assert option in section, f"{option} of {name}"
+
+
+def test_every_exit_code_of_an_error_is_in_the_reference() -> None:
+    codes = {
+        int(names) for names in re.findall(r"^\| (\d) \|", (ROOT / "docs/cli.md").read_text(), re.M)
+    }
+    raised, todo = set(), [ScatterError]
+    while todo:
+        error = todo.pop()
+        raised.add(error.exit_code)
+        todo += error.__subclasses__()
+
+    assert codes == raised | {0}
+
+
+# lists that are complete ------------------------------------------------------------------
+
+
+def reasons_in_source() -> dict[str, list[str]]:
+    """Return reason code → places that give it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file, node in nodes():
+        given: list[str] = []
+        if isinstance(node, ast.Call) and callee(node) in ("Refused", "Untrusted"):
+            given = constants(node.args[0] if node.args else None)
+        elif isinstance(node, ast.Call) and callee(node) == "Refusal":
+            given = [c for k in node.keywords if k.arg == "reason" for c in constants(k.value)]
+        elif isinstance(node, ast.Call) and callee(node) == "_refuse":
+            given = [c for argument in node.args for c in constants(argument)]
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "reason":
+            given = constants(node.value)
+        for reason in filter(CODE.fullmatch, given):
+            found[reason].append(f"{file.relative_to(ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
+    return found
+
+
+def test_every_reason_code_of_the_source_is_explained() -> None:
+    explained = {name for row in rows(ROOT / "docs" / "reasons.md") for name in names_in(row[0])}
+
+    missing = {
+        reason: where for reason, where in reasons_in_source().items() if reason not in explained
+    }
+    assert not missing, f"not in docs/reasons.md: {missing}"
+
+
+def test_every_explained_reason_code_is_given_somewhere() -> None:
+    texts = {node.value for _, node in nodes() if isinstance(node, ast.Constant)}
+
+    for row in rows(ROOT / "docs" / "reasons.md"):
+        for name in names_in(row[0]):
+            assert name in texts, f"docs/reasons.md explains {name}, which nothing gives"
+        assert all(cell.strip() for cell in row), row
+
+
+LOGGING = {"debug", "info", "warning", "error", "exception", "level"}
+
+
+def states() -> list[str]:
+    """Return the states that an agent comes into; it begins in the first one, without an event."""
+    for _, node in nodes():
+        if isinstance(node, ast.Assign) and ast.unparse(node).startswith("State = Literal["):
+            return [c for part in ast.walk(node.value) for c in constants(part)][1:]
+    raise AssertionError("the agent's states are not where they were")
+
+
+def fields_of(call: ast.Call, file: Path) -> set[str]:
+    """Return the fields that a call gives an event, also those in a dictionary that it spreads."""
+    fields = {k.arg for k in call.keywords if k.arg}
+    spread = {ast.unparse(k.value) for k in call.keywords if not k.arg}
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))) if spread else ():
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in spread:
+            dicts = [part for part in ast.walk(node.value) if isinstance(part, ast.Dict)]
+            fields |= {c for each in dicts for key in each.keys for c in constants(key)}
+    return fields
+
+
+def events_in_source() -> dict[str, tuple[set[str], set[str]]]:
+    """Return event → (levels, fields)."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for file, node in nodes():
+        if not isinstance(node, ast.Call) or callee(node) not in {"tell", *LOGGING}:
+            continue
+        level, arguments = callee(node), node.args
+        if level == "tell":
+            level, arguments = "".join(constants(arguments[0])) if arguments else "", arguments[1:]
+        if not arguments:
+            continue
+        if ast.unparse(arguments[0]) == "f'scatter.{state}'":
+            for state in states():
+                quiet = "info" if state in ("ready", "stopped") else "warning"
+                found[f"scatter.{state}"] = ({quiet}, fields_of(node, file))
+        for event in filter(re.compile(r"scatter\.[a-z]+").fullmatch, constants(arguments[0])):
+            levels, fields = found.setdefault(event, (set(), set()))
+            levels.add("error" if level == "exception" else level)
+            fields |= fields_of(node, file)
+    return found
+
+
+def test_every_log_event_is_listed_with_its_level_and_fields() -> None:
+    listed = {
+        names_in(event)[0]: ({level}, set(names_in(fields)))
+        for event, level, fields, _ in rows(ROOT / "docs" / "events.md")
+    }
+
+    assert listed == events_in_source()
+
+
+# links and commands -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_points_at_a_file(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    relative = [link for link in links if "://" not in link and not link.startswith("mailto:")]
+
+    missing = [link for link in relative if not (page.parent / link).exists()]
+    assert not missing, f"{page.relative_to(ROOT)} links to what does not exist: {missing}"
+
+
+def parse(words: list[str], folder: Path) -> None:
+    """Have click parse a command line, every file that it names being there; run nothing."""
+    context = click.Context(cli, info_name="scatter", **cli.context_settings)
+    _, rest, _ = cli.make_parser(context).parse_args(list(words))
+    if rest:
+        command = cli.get_command(context, rest[0])
+        assert command is not None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            command.make_context(rest[0], rest[1:], parent=context)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The files that documents and messages speak of."""
+    (tmp_path / "src").mkdir()
+    for name in ("src/pricing.py", "pricing.py", "PATH"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def commands_of(block: str) -> Iterator[list[str]]:
+    """Yield the `scatter` commands of a console block, without prompts, comments and results."""
+    for line in block.replace("\\\n", " ").splitlines():
+        command = re.sub(r"^\$ ", "", line)
+        command = re.sub(r"^(\w+=\S+ )+", "", command)
+        command = re.split(r"\s{2,}|\s#|\s\|\s", command)[0]
+        match = re.match(r"(?:uv run |python -m )?scatter (.*)", command)
+        if match:
+            yield shlex.split(match[1])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_on_a_page_parses(page: Path, project: Path) -> None:
+    found = [words for block in blocks(page, "console") for words in commands_of(block)]
+
+    assert found or "scatter " not in "".join(blocks(page, "console"))
+    for words in found:
+        try:
+            parse(words, project)
+        except click.exceptions.Exit:
+            pass  # --help, --version
+        except click.ClickException as error:
+            pytest.fail(f"{page.name}: `scatter {shlex.join(words)}`: {error.format_message()}")
+
+
+def advised() -> dict[str, str]:
+    """Return command line → place, for each that a message of the product puts in backticks."""
+    found: dict[str, str] = {}
+    for file, node in nodes():
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(
+                part.value if isinstance(part, ast.Constant) else "score" for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        for command in re.findall(r"`scatter ([^`]+)`", text):
+            found[command.strip()] = f"{file.relative_to(ROOT)}:{node.lineno}"
+    return found
+
+
+def test_every_command_that_a_message_advises_can_be_typed(project: Path) -> None:
+    wrong = {}
+    found = advised()
+
+    assert "status" in found
+    for command, place in found.items():
+        try:
+            parse(shlex.split(command.replace("...", "")), project)
+        except click.exceptions.Exit:
+            pass
+        except click.ClickException as error:
+            wrong[f"scatter {command}"] = f"{place}: {error.format_message()}"
+    assert not wrong, wrong
+
+
+def test_dev_py_lists_its_commands() -> None:
+    commands = load(ROOT / "dev.py").COMMANDS
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "dev.py"), "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert set(re.findall(r"dev\.py (\w+)", done.stdout)) == set(commands)
+
+
+def test_dev_py_refuses_a_command_that_it_does_not_have() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "dev.py"), "deom"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "dev.py demo" in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_dev_py_command_on_a_page_exists(page: Path) -> None:
+    found = re.findall(r"dev\.py (\w+)", page.read_text("utf-8"))
+
+    assert set(found) <= set(load(ROOT / "dev.py").COMMANDS)
+
+
+# code that runs ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def local_server() -> Iterator[None]:
+    """This user's own server, so that `local://` on a page starts none that outlives the test."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "scatter", "server"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until(lambda: ping(runtime_dir() / "server.sock"), "the server")
+        yield
+    finally:
+        server.terminate()
+        server.communicate(timeout=10)
+
+
+def file_name(block: str, number: int) -> str:
+    """Return the name that a block gives itself in its first line, or one of its own."""
+    match = re.match(r"# (\w+\.py)\b", block)
+    return match[1] if match else f"block_{number}.py"
+
+
+def checked(block: str) -> str:
+    """Make `expression  # 2` a check of what the page says."""
+    return re.sub(r"^(\S.*?)  # (\d+)$", r"assert (\1) == \2, \1", block, flags=re.M)
+
+
+@pytest.mark.usefixtures("local_server")
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if blocks(page, "python")],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_the_python_of_a_page_runs_in_the_order_of_the_page(
+    page: Path, namespace: str, redis_url: str, tmp_path: Path
+) -> None:
+    environment = os.environ | {
+        "SCATTER_REDIS_URL": redis_url,
+        "SCATTER_NAMESPACE": namespace,
+        "PYTHONPATH": str(tmp_path),
+    }
+    for number, block in enumerate(blocks(page, "python"), 1):
+        file = tmp_path / file_name(block, number)
+        file.write_text(checked(block), "utf-8")
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(file)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert done.returncode == 0, f"block {number} of {page.name}:\n{block}\n{done.stderr}"
