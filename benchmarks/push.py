@@ -17,6 +17,7 @@ from benchmarks.worker import clock, command, dial
 ROUNDS = 300
 WARM = 20
 SIZE_BYTES = 1024
+STEPS = ("rung", "fetched", "verified", "linked", "switched")
 TEXT = "import scatter\n\n@scatter.track\ndef f(x):\n    return x\n"
 
 
@@ -37,7 +38,7 @@ def _measure(scene: Stage, transport: str) -> list[Row]:
     link = scene.keep(dial(scene.address(transport)))
     pusher = _Pusher(scene, transport)
     floor: list[float] = []
-    steps: dict[str, list[float]] = {"rung": [], "fetched": [], "linked": [], "switched": []}
+    steps: dict[str, list[float]] = {name: [] for name in STEPS}
     for number in range(WARM + ROUNDS):
         raw_s = _raw(link, key, floor_worker)
         began, moments = pusher.push(number), worker.moments()
@@ -50,6 +51,7 @@ def _measure(scene: Stage, transport: str) -> list[Row]:
     return [
         compare(name, "→ woken in another process", steps["rung"], against, floor),
         compare(name, "→ bytes at hand there", steps["fetched"], against, floor, most=3),
+        compare(name, "→ verified there", steps["verified"], against, floor),
         compare(name, "→ linked there", steps["linked"], against, floor),
         alone(name, "→ switched there", steps["switched"], most_s=0.006),
     ]

@@ -5,7 +5,7 @@
 
 `agent` prints a line of JSON for every release that it switched to: its sequence, and the moments,
 by the clock that all processes of a machine share (`time.perf_counter`), at which the doorbell had
-rung, the bundle was at hand, it was linked, and the switch was done. `raw` prints the moment at
+rung, the bundle was at hand, it was checked, it was linked, and the switch was done. `raw` prints the moment at
 which the value of KEY was at hand after each notification.
 """
 
@@ -32,6 +32,7 @@ def agent(url: str, namespace: str, folder: str, module: str) -> None:
     from scatter import apply
     from scatter.log import Journal
     from scatter.store.doorbell import RedisDoorbell
+    from scatter.store.redis import RedisStore
 
     moments: dict[str, float] = {}
 
@@ -50,7 +51,8 @@ def agent(url: str, namespace: str, folder: str, module: str) -> None:
 
     real_switch = apply.switch
     RedisDoorbell.wait = timed("rung", RedisDoorbell.wait)  # type: ignore[method-assign]
-    Journal.bundles = timed("fetched", Journal.bundles)  # type: ignore[method-assign]
+    RedisStore.read = timed("fetched", RedisStore.read)  # type: ignore[method-assign]
+    Journal.bundles = timed("verified", Journal.bundles)  # type: ignore[method-assign]
     apply.prepare = timed("linked", apply.prepare)
     apply.switch = switched
     scatter_agent.start(url, namespace=namespace, application="bench", wait=10)

@@ -27,10 +27,9 @@ TAIL = f"""\
 | 1 | failed; the message says why |
 | 2 | usage: the command line, a setting or a file is wrong; nothing was changed |
 | 3 | Redis is unreachable |
-| 4 | partial: the release is in the log, but a running process refused it |
+| 4 | partial: it is in the log, but a running process refused it, or did not answer in time |
 | 5 | conflict: somebody else released the function meanwhile; nothing was changed |
-
-Ctrl-C ends `watch` and `server` as it should, with 0; it interrupts everything else, with 130.
+| 130 | interrupted with Ctrl-C, which is how `watch`, `server` and `demo --keep` end: with 0 |
 
 ## JSON
 

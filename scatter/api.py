@@ -21,6 +21,8 @@ def init(
 ) -> None:
     """Say where this process's functions are kept. Nothing is connected yet.
 
+    Called again, the verbs go there from then on; an agent that runs stays where it was started.
+
     What is not given comes from the environment, then `[tool.scatter]` of the nearest
     `pyproject.toml`, then the default.
 
@@ -43,10 +45,12 @@ def get(name: str, version: int | None = None) -> Tracked[..., Any]:
 
     Args:
         name: `module:qualname`, or a short form if it is unique.
-        version: A number gives a function of its own that stays at that version.
+        version: A number gives a function of its own that stays at that version: its verbs that
+            would move it (`push`, `pull`, `upgrade`, `downgrade`) raise `UsageError`.
 
     Raises:
-        NotFound: There is none; it is a `KeyError`.
+        NotFound: There is none, or its deployed code is live, which only processes that were
+            deployed with it have; it is a `KeyError`.
         Refused: It cannot run in this process.
         StoreUnavailable: The store cannot be reached.
 
@@ -63,7 +67,7 @@ def push(
     """Publish several functions of this process in one release.
 
     Args:
-        *functions: Tracked functions, or their full names.
+        *functions: Tracked functions, or their names (full or short).
         message: Why.
         force: Go over a `Conflict`.
         secrets: Ship captured values that look like credentials.
@@ -111,8 +115,8 @@ def rollback(*names: str, to: int | None = None, message: str = "") -> Release |
     """Go back in every process.
 
     Args:
-        *names: Functions to take back to the version that was live before. None: those of the
-            newest release.
+        *names: Functions to take back to the version that was live before, whether or not any
+            process ran it. None: those of the newest release.
         to: Go back to how things were right after this release, instead of one step.
         message: Why.
 

@@ -130,13 +130,13 @@ def _read(file: str, module_globals: dict[str, object]) -> str | None:
 def module_name(function: FunctionType) -> str:
     """Return the module part of a function's name; empty for notebooks and the REPL."""
     module = function.__module__ or ""
-    if module != "__main__":
+    if module == "__main__":
+        spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+        module = spec.name if spec is not None else ""  # what `python -m` was given
+    if module not in ("", "__main__", "<run_path>"):
         return module
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name:
-        return str(spec.name)
     file = deployed_code(function).co_filename
-    return module_of_file(file) if os.path.isfile(file) else ""
+    return module_of_file(file) if os.path.isfile(file) else module
 
 
 def definition_text(function: FunctionType) -> str:

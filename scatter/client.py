@@ -23,6 +23,7 @@ from scatter import apply, verbs
 from scatter.apply import Prepared, Wanted
 from scatter.bases import base_of, deployed_code
 from scatter.bundle.build import Built, build
+from scatter.commit import head_commit
 from scatter.config import Settings, resolve
 from scatter.errors import NotFound, Refused, UsageError
 from scatter.locks import ForkSafeLock
@@ -31,7 +32,7 @@ from scatter.model import Change, FunctionState, Version
 from scatter.names import SHIPPED
 from scatter.names import resolve as resolve_name
 from scatter.registry import REGISTRY, Registry
-from scatter.releases import Candidate, Releases
+from scatter.releases import Candidate, Releases, deployed_is_live
 from scatter.slot import Linked, Slot
 from scatter.store import open_store
 from scatter.verbs import tracked_name
@@ -68,7 +69,7 @@ class Client:
             if self._releases is None:
                 store = open_store(self.settings.redis_url, self.settings.namespace)
                 author = self.settings.author or default_author()
-                self._releases = Releases(Journal(store), author=author)
+                self._releases = Releases(Journal(store), author=author, git=head_commit)
             return self._releases
 
     @property
@@ -97,7 +98,7 @@ class Client:
         Tracked functions that they call and that the namespace does not have come along.
 
         Args:
-            names: Full names of functions of this process.
+            names: Full or short names of functions of this process.
             message: Why.
             force: Go over a `Conflict`.
             secrets: Ship captured values that look like credentials.
@@ -106,10 +107,11 @@ class Client:
             Function → its live version, for the names given.
 
         Raises:
+            NotFound: This process has no such function.
             Conflict, Refused, StoreUnavailable: Nothing was pushed.
 
         """
-        asked = list(names)
+        asked = [self._slot(name).name for name in names]
         self.journal.catch_up()
         candidates = self._candidates(asked, secrets)
         pushed = self.releases.push(list(candidates.values()), message=message, force=force)
@@ -203,10 +205,8 @@ class Client:
             change = state.live
         else:
             change = self._change_to(self.releases.version(state.function, version))
-        self._run([change])
+        self._run(change, state)
         self.registry.hold(state.function, version is not None)
-        if version is None:
-            self.registry.saw(state.function, state.version)
         return change.version or SHIPPED
 
     def step(self, name: str, direction: int) -> int:
@@ -220,12 +220,14 @@ class Client:
         """
         state, slot = self.state(name), self._slot(name)
         here = slot.version or state.version or 0
+        if slot.redefined and slot.version == SHIPPED:
+            here = state.last + 1  # what was just typed is newer than all that was pushed
         if direction > 0:
             found = self.journal.versions(state.function, above=here, limit=1)
         else:
             found = self.journal.versions(state.function, below=here, limit=1)
         if found:
-            self._run([self._change_to(found[0])])
+            self._run(self._change_to(found[0]), state)
         self.registry.hold(state.function, True)
         return slot.version
 
@@ -238,7 +240,8 @@ class Client:
                 A number: a function of its own that stays at that version.
 
         Raises:
-            NotFound: No such function or version. It is a `KeyError`.
+            NotFound: No such function or version, or its deployed code is live and this process
+                does not have it. It is a `KeyError`.
             Refused: It cannot run here.
 
         """
@@ -246,9 +249,10 @@ class Client:
         if version is not None:
             return self._pinned(self.releases.version(state.function, version))
         slot = self.registry.get(state.function)
+        if slot is None and not state.version:
+            raise deployed_is_live(state)
         if slot is None or not slot.held:
-            self._run([state.live])
-            self.registry.saw(state.function, state.version)
+            self._run(state.live, state)
         return self._slot(state.function).function
 
     def _pinned(self, version: Version) -> FunctionType:
@@ -258,6 +262,7 @@ class Client:
         apply.switch(apart, prepared)
         slot = apart.get(version.function)
         assert slot is not None
+        verbs.pin(slot.function, version.function, version.number)
         return slot.function
 
     def _change_to(self, version: Version) -> Change:
@@ -270,12 +275,17 @@ class Client:
             file=version.file,
         )
 
-    def _run(self, changes: Sequence[Change]) -> None:
-        """Prepare versions and switch to them, or raise what refused them."""
-        prepared = self._prepare(changes, self.registry)
+    def _run(self, change: Change, state: FunctionState) -> None:
+        """Prepare a version and switch to it, or raise what refused it.
+
+        Whoever runs the live version has seen it: what is pushed next was made from that.
+        """
+        prepared = self._prepare([change], self.registry)
         apply.switch(self.registry, prepared)
         for name, function in prepared.fetched.items():
             verbs.attach(function, name)
+        if change.version == state.version:
+            self.registry.saw(state.function, state.version)
 
     def _prepare(self, changes: Sequence[Change], registry: Registry) -> Prepared:
         found = self.journal.bundles(self._not_loaded(changes, registry))
@@ -368,9 +378,9 @@ def init(**arguments: Any) -> Client:
         raise UsageError("`prefix` is another name of `namespace`; give one of them.")
     client = Client(resolve(**arguments))
     with _current_lock:
-        if _current is not None:
-            _current.close()
-        _current = client
+        before, _current = _current, client
+    if before is not None:
+        before.close()
     return client
 
 

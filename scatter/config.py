@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from scatter.errors import UsageError
 
@@ -100,8 +101,11 @@ def resolve(*, start: Path | None = None, **arguments: object) -> Settings:
 
 
 def redact(url: str) -> str:
-    """Return a URL with its password, and any secret in its query, replaced by `***`."""
-    url = re.sub(r"(://[^/@:]*):[^@/]*(?=@)", r"\1:***", url)
+    """Return a URL with its password, and any secret in its query, replaced by `***`.
+
+    A password reaches to the last `@`: people paste `@`, `/`, `#` and `?` as they are.
+    """
+    url = re.sub(r"(://[^/@:]*):.*(?=@)", r"\1:***", url, flags=re.S)
     return re.sub(r"([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&]*", r"\1***", url, flags=re.I)
 
 
@@ -109,9 +113,19 @@ def _project_file(folder: Path) -> Path | None:
     """Return the nearest `pyproject.toml` upward that has a `[tool.scatter]` table."""
     for parent in (folder.absolute(), *folder.absolute().parents):
         file = parent / "pyproject.toml"
-        if file.is_file() and "tool" in _load(file) and "scatter" in _load(file)["tool"]:
+        if file.is_file() and "scatter" in _table(_load(file), "tool", file):
             return file
     return None
+
+
+def _table(parent: dict[str, Any], name: str, file: Path) -> dict[str, Any]:
+    """Return a table of a file; empty if it has none."""
+    found = parent.get(name, {})
+    if not isinstance(found, dict):
+        raise UsageError(
+            f"{file}: expected `{name}` to be a table, found {type(found).__name__}. Correct it."
+        )
+    return found
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -122,7 +136,7 @@ def _load(file: Path) -> dict[str, Any]:
 
 
 def _read_table(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = _load(file)["tool"]["scatter"]
+    found = _table(_table(_load(file), "tool", file), "scatter", file)
     table = {_ALIASES.get(k, k): v for k, v in found.items()}
     unknown = sorted(table.keys() - _DEFAULTS.keys())
     if unknown:
@@ -141,7 +155,7 @@ def _checked(name: str, value: object, origin: str) -> object:
         if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
     elif isinstance(value, str) and (name != "namespace" or _is_namespace(value)):
-        return value
+        return check_url(value, f"redis_url ({origin})") if name == "redis_url" else value
     expected = {
         "paths": "a list of paths",
         "namespace": "1 to 100 letters, digits, dots, dashes or underscores",
@@ -151,6 +165,59 @@ def _checked(name: str, value: object, origin: str) -> object:
 
 def _is_namespace(value: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9._-]{1,100}", value) is not None
+
+
+def check_url(url: str, what: str = "redis_url") -> str:
+    """Return `url` if it can be the address of a store. Nothing is connected.
+
+    Args:
+        url: The address.
+        what: How the error calls it.
+
+    Raises:
+        UsageError: It is malformed; the message shows no password.
+
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in _SCHEMES:
+        # What is no URL is not shown at all: nobody knows where the password is in it.
+        found = f"{scheme}://" if separator else "text without `://`"
+        expected = ", ".join(f"{one}://" for one in _SCHEMES)
+        raise UsageError(f"{what}: expected an address that begins with {expected}; found {found}.")
+    expected = _url_lacks(url)
+    if expected:
+        raise UsageError(
+            f"{what}: expected {expected}, found {redact(url)}. It looks like "
+            "redis://user:password@host:6379/0 or unix:///run/redis.sock?db=0; "
+            "characters such as / # ? @ of a password are written as %2F %23 %3F %40."
+        )
+    return url
+
+
+def _url_lacks(url: str) -> str:
+    """Return what a URL of a known scheme should have and has not; empty if it is well-formed."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text may hold a piece of the password
+        return _HOST_AND_PORT
+    if port is not None and not (port and parts.hostname):
+        return _HOST_AND_PORT
+    if parts.scheme == "unix" and not parts.path.strip("/"):
+        return "the path of a socket"
+    if not all(text.isdecimal() for text in _databases(parts)):
+        return "a database that is a whole number"
+    return ""
+
+
+def _databases(parts: SplitResult) -> list[str]:
+    """Return the texts that choose a database in a URL."""
+    path = parts.path.strip("/") if parts.scheme in ("redis", "rediss") else ""
+    return [*([path] if path else []), *parse_qs(parts.query).get("db", [])]
+
+
+_HOST_AND_PORT = "a host, and a port from 1 to 65535"
+_SCHEMES = ("redis", "rediss", "unix", "local", "memory")
 
 
 SETTINGS = tuple(f.name for f in fields(Settings) if f.name != "origins")

@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,8 @@ import textwrap
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,37 @@ def run(*, keep: bool = False, say: Callable[[str], None] = print) -> None:
         ScatterError: Something did not happen in time; the message says what.
 
     """
-    with ExitStack() as stack:
+    with _ended_by_signals(), ExitStack() as stack:
         stage = _Stage(stack, say)
         stage.open()
         Story(stage).tell()
         if keep:
             _stay(stage)
         stage.report()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end the demo as Ctrl-C does, so that it leaves nothing behind.
+
+    Only the main thread can, and what is ignored already (SIGHUP under `nohup`) stays ignored.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGHUP) if main else ()
+    ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+
+    def unwind(number: int, _frame: object) -> None:
+        for each in ours:
+            signal.signal(each, signal.SIG_IGN)  # a second one would cut the clearing up short
+        sys.exit(128 + number)
+
+    for number in ours:
+        signal.signal(number, unwind)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _stay(stage: _Stage) -> None:
@@ -125,6 +150,8 @@ class _Stage:
         self.until(lambda: self.event("Started") is not None, "the watcher")
 
     def _start_worker(self) -> None:
+        from scatter.server import death_with_parent, end
+
         environment = os.environ | {
             "SCATTER_REDIS_URL": self.settings.redis_url,
             "SCATTER_NAMESPACE": NAMESPACE,
@@ -135,9 +162,11 @@ class _Stage:
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
+            preexec_fn=death_with_parent(),  # noqa: PLW1509 - one system call, no lock
         )
-        self._stack.callback(_end, process)
         assert process.stdout is not None
+        self._stack.callback(process.stdout.close)
+        self._stack.callback(end, process)
         line = process.stdout.readline()
         if not line:
             raise ScatterError("A worker of the demo ended at once; its error is above.")
@@ -312,15 +341,16 @@ class Story:
         at = stage.save("pricing.py", *BAD_EDIT)
         stage.until(lambda: stage.event("Acknowledged", at) is not None, "the refusals")
         done = stage.event("Acknowledged", at)
-        ((processes, why),) = done.refused
-        stage.say(f"  refused by {' and '.join(processes)}:")
-        stage.say(textwrap.fill(why, 76, initial_indent="    ", subsequent_indent="    "))
+        for processes, why in done.refused:
+            stage.say(f"  refused by {' and '.join(processes)}:")
+            stage.say(textwrap.fill(why, 76, initial_indent="    ", subsequent_indent="    "))
         answered = [worker.answered for worker in stage.workers]
         stage.until(
             lambda: all(w.answered > a + 5 for w, a in zip(stage.workers, answered, strict=True)),
             "more answers",
         )
-        if [worker.answer for worker in stage.workers] != before or len(processes) != WORKERS:
+        refused = sum(len(processes) for processes, _ in done.refused)
+        if [worker.answer for worker in stage.workers] != before or refused != WORKERS:
             raise ScatterError("The bad version should have been refused by both workers.")
         stage.say(f"  both still answer {_money(before[0])}")
         self._forget_bad_edit()
@@ -363,18 +393,6 @@ def example_folder() -> Path:
         f"The demo's example is missing: expected {package / 'examples' / 'shop'}. "
         "Install scatter again."
     )
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a worker as a supervisor would."""
-    process.terminate()
-    try:
-        process.wait(3)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _money(amount: Any) -> str:

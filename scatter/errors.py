@@ -6,7 +6,8 @@ Invariants
 1. Each message says what was expected, what was found and what to do.
 2. The evidence is in attributes, so that nobody has to parse a message.
 3. Where a standard exception is what a user would catch, the error is one of those too.
-4. `exit_code` is what the command line returns for the error (documented in `docs/cli.md`).
+4. An error survives pickling and copying: process pools and task queues pass it on.
+5. `exit_code` is what the command line returns for the error (documented in `docs/cli.md`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,20 @@ class ScatterError(Exception):
     """
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how to make the error again: class, `args`, then its attributes and notes.
+
+        Python's own way calls the class with `args`, which holds the message alone.
+        """
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(of: type[ScatterError], args: tuple[object, ...]) -> ScatterError:
+    """Return an error with these `args`, made by the standard exception that it also is."""
+    error = of.__new__(of, *args)
+    super(ScatterError, error).__init__(*args)
+    return error
 
 
 class UsageError(ScatterError, ValueError):

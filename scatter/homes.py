@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from scatter.registry import Registry
 Resolve = Callable[[str], FunctionType | None]
 
 _made: dict[str, ModuleType] = {}
+_classes: dict[str, weakref.WeakValueDictionary[tuple[str, object], Any]] = {}
 _lock = ForkSafeLock()
 
 
@@ -81,7 +83,12 @@ def _home(
         return slot is not None or hasattr(live, "__scatter__")
 
     return Home(
-        globals=module_globals, base=base, fetched=fetched, is_tracked=is_tracked, resolve=resolve
+        globals=module_globals,
+        base=base,
+        fetched=fetched,
+        classes=_classes.setdefault(module, weakref.WeakValueDictionary()),
+        is_tracked=is_tracked,
+        resolve=resolve,
     )
 
 

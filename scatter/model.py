@@ -33,6 +33,8 @@ class Change:
         size: Size of the stored (compressed) bundle in bytes.
         base: Version that the code was made from; None if there was none.
         created: True when this release brought the version into being.
+        removed_below: Versions below this number went with this release, but for `version`; 0: none
+            did. A delete (`version` None) removes all of them.
         lines: First line of each definition of the bundle in its file, for tracebacks.
         file: The file that the code came from, relative to the project.
 
@@ -44,6 +46,7 @@ class Change:
     size: int = 0
     base: int | None = None
     created: bool = False
+    removed_below: int = 0
     lines: tuple[int, ...] = ()
     file: str = ""
 
@@ -63,7 +66,7 @@ class Release:
         message: Free text.
         git: Commit of the working tree it was made from; empty if unknown.
         python: Cache tag of the interpreter that made it, e.g. `cpython-311`.
-        snapshot: SHA-256 of a snapshot of the state after this release; empty if it has none.
+        snapshot: SHA-256 of a snapshot of the state before this release; empty if it has none.
         scope: Room for staged rollouts: labels or a share of processes. Always None today.
 
     """
@@ -94,6 +97,8 @@ class FunctionState:
         time: When, ISO 8601 in UTC.
         last: Highest version number ever given.
         previous: The version that was live before; `SHIPPED` if there was none.
+        floor: Lowest number from which on versions exist: those below were removed,
+        kept: but for these, ascending.
 
     """
 
@@ -104,6 +109,8 @@ class FunctionState:
     time: str
     last: int
     previous: int = SHIPPED
+    floor: int = 1
+    kept: tuple[int, ...] = ()
 
     @property
     def version(self) -> int | None:
@@ -162,6 +169,7 @@ class ProcessReport:
         id: Unique per process life.
         host, pid, application, python: Where and what it is.
         state: `starting`, `ready`, `stale` or `error`.
+        reason: Why it is not `ready`, with the reason code where there is one; empty if it is.
         sequence: Last release that the process has applied or refused.
         functions: Function → running version (`SHIPPED` for the deployed code).
         held: Functions that the process keeps where they are.
@@ -181,3 +189,4 @@ class ProcessReport:
     held: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
     switched_at: float = 0.0
+    reason: str = ""

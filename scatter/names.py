@@ -30,6 +30,12 @@ def split(name: str) -> tuple[str, str]:
     return (module, qualname) if colon else ("", name)
 
 
+def is_name(name: str) -> bool:
+    """Return whether `name` can name a function."""
+    parts = name.replace(":", ".", 1).split(".")
+    return len(name) <= 500 and all(part.isidentifier() for part in parts)
+
+
 def check(name: str) -> str:
     """Return `name` if it can name a function.
 
@@ -37,9 +43,7 @@ def check(name: str) -> str:
         UsageError: It is empty, too long, or has characters that a name cannot have.
 
     """
-    module, qualname = split(name)
-    parts = [*module.split("."), *qualname.split(".")] if module else qualname.split(".")
-    if len(name) > 500 or not all(part.isidentifier() for part in parts):
+    if not is_name(name):
         raise UsageError(
             f"A function's name looks like `module:qualname` or `qualname`; found {name!r}. "
             "Use identifiers joined by dots, at most 500 characters."
@@ -89,8 +93,12 @@ def not_found(asked: str, names: Iterable[str]) -> NotFound:
     """Return the error for a function that does not exist, with the closest names there are."""
     import difflib
 
-    by_short = {split(n)[1]: n for n in names} | {n: n for n in names}
-    close = [by_short[c] for c in difflib.get_close_matches(asked, by_short, n=3)]
+    forms: dict[str, list[str]] = {}
+    for name in sorted(names):
+        for form in {split(name)[1], name}:
+            forms.setdefault(form, []).append(name)
+    matches = difflib.get_close_matches(asked, forms, n=3)
+    close = list(dict.fromkeys(name for form in matches for name in forms[form]))
     error = NotFound(f"Function `{asked}` doesn't exist", name=asked, candidates=close)
     if close:
         error.add_note(f"Did you mean {' or '.join(f'`{c}`' for c in close)}?")

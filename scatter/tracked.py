@@ -5,7 +5,7 @@ At run time a tracked function is the plain function itself; nothing is an insta
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from scatter.model import Version
@@ -18,7 +18,9 @@ R_co = TypeVar("R_co", covariant=True)
 class Tracked(Protocol, Generic[P, R_co]):
     """A tracked function, as type checkers see it: its own signature, and the verbs.
 
-    At run time it is the plain function itself.
+    At run time it is the plain function itself. What checkers cannot know: whether a function of a
+    class takes `self`. They say that `Model.klass(1)` lacks an argument where `@scatter.track`
+    stands with `@classmethod`; `Model().klass(1)` is understood.
     """
 
     __name__: str
@@ -35,7 +37,9 @@ class Tracked(Protocol, Generic[P, R_co]):
     @overload
     def __get__(
         self: Tracked[Concatenate[Any, Q], R_co], instance: object, owner: type | None = None, /
-    ) -> Callable[Q, R_co]: ...
+    ) -> Member[P, Q, R_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> Tracked[P, R_co]: ...
 
     def push(
         self, message: str | None = None, *, force: bool = False, secrets: bool = False
@@ -56,3 +60,15 @@ class Tracked(Protocol, Generic[P, R_co]):
     def adelete(self, older_than: int | None = None) -> Awaitable[tuple[int, ...]]: ...
     def ahistory(self, limit: int = 100) -> Awaitable[list[Version]]: ...
     def alatest_version(self) -> Awaitable[int]: ...
+
+
+class Member(Tracked[P, R_co], Protocol[P, Q, R_co]):
+    """A tracked function of a class, got through an instance: a method, or a static method.
+
+    Both have this type, since a checker sees no difference: `Q` is `P` without its first argument.
+    """
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from types import CodeType, FunctionType
 
 from scatter.bases import undecorated
+from scatter.errors import UsageError
 
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from scatter.client import Client
     from scatter.model import Version
@@ -72,7 +73,10 @@ class Verbs:
         return _client().step(self.name, +1)
 
     def downgrade(self) -> int:
-        """Step this process one version back; stays at the oldest. Returns what runs."""
+        """Step this process one version back; stays at the oldest. Returns what runs.
+
+        From a definition that was not pushed yet it is a step to the newest version.
+        """
         return _client().step(self.name, -1)
 
     def delete(self, older_than: int | None = None) -> tuple[int, ...]:
@@ -93,14 +97,46 @@ class Verbs:
         return _client().state(self.name).last
 
 
+class Pinned(Verbs):
+    """The verbs of a function that stays at one version: it can be asked, and not be moved."""
+
+    __slots__ = ("version",)
+
+    def __init__(self, name: str, shipped_code: CodeType, version: int) -> None:
+        """Remember the name and the version."""
+        super().__init__(name, shipped_code)
+        self.version = version
+
+    def _stays(self, *_: Any, **__: Any) -> NoReturn:
+        raise UsageError(
+            f"This function is version {self.version} of `{self.name}` for good, since it was "
+            f"asked for by number. Use scatter.get({self.name!r}) for one that moves, or "
+            f"scatter.release to make the version live."
+        )
+
+    push = pull = upgrade = downgrade = _stays
+
+
 def attach(function: FunctionType, name: str) -> None:
     """Give a function its verbs. Called again it only renews the name."""
     verbs = Verbs(name, _shipped_code(function))
     function.__dict__["__scatter__"] = verbs
+    _set(function, verbs)
+
+
+def pin(function: FunctionType, name: str, version: int) -> None:
+    """Give a function that stays at one version its verbs.
+
+    It gets no `__scatter__`: code that calls it shall not be linked to the one that moves.
+    """
+    _set(function, Pinned(name, function.__code__, version))
+
+
+def _set(function: FunctionType, verbs: Verbs) -> None:
     for verb in VERBS:
         bound = getattr(verbs, verb)
         function.__dict__[verb] = bound
-        function.__dict__[f"a{verb}"] = _awaitable(bound)
+        function.__dict__[f"a{verb}"] = _awaitable(verb, bound)
 
 
 def _shipped_code(function: FunctionType) -> CodeType:
@@ -108,7 +144,7 @@ def _shipped_code(function: FunctionType) -> CodeType:
     return before.shipped_code if isinstance(before, Verbs) else undecorated(function).__code__
 
 
-def _awaitable(verb: Callable[..., Any]) -> Callable[..., Any]:
+def _awaitable(name: str, verb: Callable[..., Any]) -> Callable[..., Any]:
     """Return the awaitable form of a verb: the same work in a thread."""
 
     def awaitable(*args: Any, **kwargs: Any) -> Any:
@@ -116,8 +152,8 @@ def _awaitable(verb: Callable[..., Any]) -> Callable[..., Any]:
 
         return asyncio.to_thread(verb, *args, **kwargs)
 
-    awaitable.__name__ = f"a{verb.__name__}"
-    awaitable.__doc__ = f"Awaitable form of `{verb.__name__}`."
+    awaitable.__name__ = f"a{name}"
+    awaitable.__doc__ = f"Awaitable form of `{name}`."
     return awaitable
 
 

@@ -35,8 +35,9 @@ from scatter.cli.app import cli
 from scatter.cli.output import SCHEMA, ago, number_of, short
 from scatter.config import DEFAULT_NAMESPACE, DEFAULT_URL
 from scatter.log import Journal
+from scatter.model import ProcessReport, Refusal
 from scatter.releases import Releases
-from scatter.reports import read_reports
+from scatter.reports import read_reports, write_report
 from scatter.store.redis import RedisStore
 
 COMMANDS = cli.list_commands(click.Context(cli))
@@ -589,6 +590,13 @@ def test_a_version_that_cannot_be_read_is_a_usage_error(
     assert tip(releases) == 2
 
 
+def test_a_function_that_is_named_twice_is_a_usage_error(pushed: Shell, releases: Releases) -> None:
+    assert pushed("release", "score=1", "score=2") == Done(
+        2, "", "Error: A function is named twice. Give each one version.\n"
+    )
+    assert tip(releases) == 2
+
+
 def test_a_release_with_one_unknown_version_releases_nothing(
     pushed: Shell, releases: Releases
 ) -> None:
@@ -724,6 +732,71 @@ def test_a_release_that_a_worker_refuses_is_partial_and_status_shows_why(
     assert "exchange_rates" in process["refused"][0]["message"]
 
 
+def report(releases: Releases, pid: int, **fields: Any) -> None:
+    """Have a process report."""
+    found = ProcessReport(
+        id=str(pid), host="web", pid=pid, application="shop", python="3.12.1", sequence=2,
+        **{"state": "ready", **fields},
+    )  # fmt: skip
+    releases.journal.store.write_report(found.id, write_report(found), 60.0)
+
+
+def test_status_says_each_refusal_once_with_the_processes_that_gave_it(
+    pushed: Shell, releases: Releases
+) -> None:
+    refusal = Refusal(function="pricing:score", version=2, reason="missing-import", message="No.")
+    for pid in range(1, 6):
+        report(releases, pid, refused=(refusal,), functions={"pricing:score": 1})
+
+    done = pushed("status")
+
+    assert done.code == 0
+    assert (
+        len(re.findall(r"^web:\d +shop +3\.12\.1 +ready +current +1 refused$", done.out, re.M)) == 5
+    )
+    assert done.out.endswith(
+        "\n\npricing:score v2 refused: missing-import, in web:1, web:2, web:3 and 2 more\n  No.\n"
+    )
+
+
+def test_status_says_why_a_process_is_not_ready(pushed: Shell, releases: Releases) -> None:
+    report(releases, 1, state="error", reason="wrong-chain: Release 2 does not follow release 1.")
+
+    done = pushed("status")
+
+    assert re.search(r"^web:1 +shop +3\.12\.1 +error +current$", done.out, re.M)
+    assert done.out.endswith(
+        "\n\nerror, in web:1\n  wrong-chain: Release 2 does not follow release 1.\n"
+    )
+    (process,) = pushed("status", "--json").json("status")["processes"]
+    assert process["reason"] == "wrong-chain: Release 2 does not follow release 1."
+
+
+def test_an_agent_that_cannot_believe_the_log_tells_status_why(
+    pushed: Shell, releases: Releases, start_worker: Callable[[], Worker]
+) -> None:
+    start_worker()
+    store = releases.journal.store
+    store.link.run([("HSET", f"scatter:{{{store.namespace}}}:log", "3", "nonsense")])
+
+    def reasons() -> list[str]:
+        return [found.reason for found in read_reports(store)]
+
+    wait_until(lambda: any(reasons()), "the reason in the report")
+    (reason,) = reasons()
+    assert re.match(r"bad-envelope: \w", reason)
+
+
+def test_what_a_process_reports_cannot_steer_the_terminal(
+    pushed: Shell, releases: Releases
+) -> None:
+    report(releases, 1, state="err\x1b[2J", reason="\x1b]0;owned\x07\nready")
+
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", pushed("status").out)
+    assert "\x1b[2J" not in pushed.terminal("status").out
+    assert "\x1b]" not in pushed.terminal("status").out
+
+
 def test_a_process_that_does_not_answer_is_named_and_behind(
     shell: Shell, start_worker: Callable[[], Worker]
 ) -> None:
@@ -732,6 +805,10 @@ def test_a_process_that_does_not_answer_is_named_and_behind(
 
     done = shell("push", "--wait", "0.1")
 
+    assert (done.code, done.out) == (4, "")
+    assert done.err.endswith(
+        "Error: Release 1 was not answered by 1 of 1 processes. See `scatter status`.\n"
+    )
     assert re.search(r"^0/1 process in \d+ ms$", done.err, re.M)
     assert re.search(rf"^  no answer yet from shop \S+:{worker.process.pid}$", done.err, re.M)
     assert "1 behind" in shell("status").out
@@ -815,7 +892,7 @@ def test_watch_pushes_what_is_saved_and_prints_one_line(
     shell.edit("RATE = 2", "RATE = 3")
 
     assert re.fullmatch(
-        r"score v1 \(\+\d+ −\d+, \d+ B\) in \d+ ms; no process runs under an agent\n",
+        r"score v1 \(\+\d+ −\d+, \d+ B\) in \d+ ms; no process under an agent has it\n",
         watching.line(),
     )
     assert live(releases) == {"pricing:score": 1}
@@ -1044,7 +1121,9 @@ def test_what_changes_something_has_json_too(pushed: Shell) -> None:
     pushed.edit("RATE = 3", "RATE = 4")
     push = pushed("push", "--json", "--wait", "0").json("push")
     assert push["changed"] == {"pricing:score": 3}
-    assert push["dry_run"] is False
+    assert (push["sequence"], push["dry_run"]) == (3, False)
+    again = pushed("push", "--json", "--wait", "0").json("push")
+    assert (again["changed"], again["sequence"]) == ({}, None)
     release = pushed("release", "score=1", "--json", "--wait", "0").json("release")
     assert (release["sequence"], release["action"]) == (4, "release")
     rollback = pushed("rollback", "--json", "--wait", "0").json("release")
@@ -1098,8 +1177,21 @@ def plain(text: str) -> list[str]:
     return re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
 
 
+def test_a_long_author_does_not_tear_the_names_of_functions(shell: Shell) -> None:
+    shell.environment["SCATTER_AUTHOR"] = "ann.with.a.long.name@research.example.org"
+    shell.edit("def rank(", "def rank_the_items_of_a_catalogue(")
+    shell("push", "--wait", "0")
+
+    for command in ("list", "status"):
+        shown = shell.terminal(command).out
+        assert "pricing:rank_the_items_of_a_catalogue " in shown
+        assert "ann.with.a." in shown
+    functions = shell("list", "--json").json("functions")
+    assert {f["author"] for f in functions} == {"ann.with.a.long.name@research.example.org"}
+
+
 @pytest.mark.parametrize("setting", [{}, {"NO_COLOR": "1"}], ids=["colour", "NO_COLOR"])
-@pytest.mark.parametrize("command", ["list", "log", "status"])
+@pytest.mark.parametrize("command", ["list", "log", "log score", "config", "status"])
 def test_tables_fit_a_terminal_of_80_columns(
     pushed: Shell, start_worker: Callable[[], Worker], command: str, setting: dict[str, str]
 ) -> None:
@@ -1110,23 +1202,22 @@ def test_tables_fit_a_terminal_of_80_columns(
         pushed.edit("x * RATE", "x * exchange_rates.today()")
         assert pushed.process("push", "--wait", "20").code == 4
 
-    lines = plain(pushed.terminal(command, **setting).out)
+    lines = plain(pushed.terminal(*command.split(), **setting).out)
 
     assert len(lines) > 2
     assert [line for line in lines if len(line) > 80] == []
-    assert any("pricing:score" in line for line in lines), "names are not torn"
+    if command in ("list", "log", "status"):
+        assert any("pricing:score" in line for line in lines), "names are not torn"
 
 
-def test_without_rich_tables_are_plain_columns(pushed: Shell, tmp_path: Path) -> None:
-    hidden = tmp_path / "without"
-    hidden.mkdir()
-    (hidden / "rich.py").write_text("raise ImportError('not installed')")
-    path = f"{hidden}{os.pathsep}{pushed.environment['PYTHONPATH']}"
+def test_a_narrow_terminal_folds_names_last(pushed: Shell) -> None:
+    for columns in (70, 50):
+        lines = plain(pushed.terminal("list", columns=columns).out)
 
-    done = pushed.terminal("list", PYTHONPATH=path)
-
-    assert done.code == 0
-    assert plain(done.out)[0].split() == ["FUNCTION", "LIVE", "VERSIONS", "BY", "WHEN"]
+        assert [line for line in lines if len(line) > columns] == []
+        assert any(line.startswith("pricing:score ") for line in lines)
+    narrow = plain(pushed.terminal("list", columns=10).out)
+    assert [line.split()[0] for line in narrow[1:]][::2] == ["pricing:", "pricing:"]
 
 
 def test_markup_in_a_message_is_shown_as_it_was_typed(pushed: Shell) -> None:
@@ -1244,7 +1335,8 @@ def test_the_help_lists_every_command_and_the_exit_codes(shell: Shell) -> None:
     assert [c for c in COMMANDS if not re.search(rf"^  {c} +\w", done.out, re.M)] == []
     epilog = " ".join(done.out.split())
     assert epilog.endswith(
-        "Exit codes: 0 done, 1 failed, 2 usage, 3 Redis unreachable, 4 partial, 5 conflict."
+        "Exit codes: 0 done, 1 failed, 2 usage, 3 Redis unreachable, 4 partial, 5 conflict, "
+        "130 interrupted."
     )
 
 
@@ -1264,6 +1356,13 @@ def test_the_help_fits_80_columns(shell: Shell, command: list[str]) -> None:
     done = shell(*command, "--help", COLUMNS="80")
 
     assert [line for line in done.out.splitlines() if len(line) > 80] == []
+
+
+def test_the_help_says_what_each_command_does_in_one_whole_line(shell: Shell) -> None:
+    listed = shell("--help", COLUMNS="80").out.partition("Commands:")[2].partition("\n\n")[0]
+
+    assert len(listed.strip().splitlines()) == len(COMMANDS)
+    assert [line for line in listed.strip().splitlines() if line.endswith("...")] == []
 
 
 def test_without_a_command_the_help_is_shown(shell: Shell) -> None:
@@ -1349,7 +1448,26 @@ def test_commands_and_options_are_completed(shell: Shell) -> None:
 def test_completing_after_a_command_that_does_not_exist_prints_nothing(shell: Shell) -> None:
     done = complete(shell, "scatter foo b")
 
-    assert (done.out, done.err) == ("", "")
+    assert (done.code, done.out.strip(), done.err) == (0, "", "")  # click ends its answer with \n
+
+
+def test_names_of_functions_are_completed_in_the_form_that_people_type(pushed: Shell) -> None:
+    (pushed.folder / "other.py").write_text(
+        "import scatter\n\n@scatter.track\ndef score(): ...\n\n@scatter.track\ndef seek(): ...\n"
+    )
+    pushed("push", "other.py", "--wait", "0")
+
+    assert complete(pushed, "scatter show s").out.split() == ["plain,seek"]
+    assert complete(pushed, "scatter rollback rank o").out.split() == ["plain,other:score"]
+    assert complete(pushed, "scatter push -f r").out.split() == ["plain,rank"]
+    assert complete(pushed, "scatter -n nobody show s").out.strip() == ""
+
+
+@pytest.mark.parametrize("url", [NOBODY, "nonsense"])
+def test_names_cannot_be_completed_while_the_store_is_away(shell: Shell, url: str) -> None:
+    done = complete(shell, f"scatter -u {url} show s")
+
+    assert (done.code, done.out.strip(), done.err) == (0, "", "")
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
@@ -1422,7 +1540,7 @@ def test_the_demo_tells_its_story_ends_by_itself_and_leaves_nothing(
     steps = re.findall(r"^(\d)\. (.+)$", shown, re.M)
     assert [number for number, _ in steps] == ["1", "2", "3", "4", "5"]
     assert len(re.findall(r"→ 2/2 processes in \d+ ms$", shown, re.M)) == 2
-    assert len(re.findall(r"^  refused by shop \S+:\d+$", shown, re.M)) == 2
+    assert re.search(r"^  refused by shop \S+:\d+ and shop \S+:\d+:$", shown, re.M)
     assert "No module named 'exchange_rates'" in " ".join(shown.split())
     assert "nothing pushed" in shown
     assert re.search(r"back to the deployed code; 3 coffees cost 7\.50 in both", shown)
@@ -1476,6 +1594,19 @@ def test_a_demo_that_is_ended_early_leaves_nothing_either(
             os.kill(pid, signal.SIGKILL)
     _, err = finish(process)
     assert "Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends orphans")
+def test_the_processes_of_a_demo_that_is_killed_end_too(
+    demo: Callable[..., subprocess.Popen[str]],
+) -> None:
+    process = demo("--keep")
+    read_until(process, r"^1\. Save")
+    children = family(process.pid)
+
+    process.kill()
+
+    wait_until(lambda: not any(map(is_alive, children)), "the end of every process")
 
 
 # small words ------------------------------------------------------------------------------

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import itertools
+import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from scatter.analysis import ModuleSource
 from scatter.bundle import Bundle
 from scatter.bundle.build import build
 from scatter.client import Client
+from scatter.commit import head_commit
 from scatter.config import Settings
 from scatter.errors import (
     Ambiguous,
@@ -439,10 +441,117 @@ def test_one_bundle_twice_in_a_push_is_refused(bob: Colleague) -> None:
     assert everything(bob) == {}
 
 
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder; return what it prints."""
+    who = ("-c", "user.name=ann", "-c", "user.email=ann@example.org", "-c", "commit.gpgsign=false")
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_push_records_the_commit_that_is_checked_out_at_that_moment(
+    tmp_path: Path, program: Callable[[str], Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = program(PRICING)
+    monkeypatch.chdir(tmp_path)
+    mine.score.push()
+    git(tmp_path, "init", "-b", "main")
+    mine.edit("x * RATE", "x + RATE")
+    mine.score.push()
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    commits = []
+    for number in (1, 2):
+        git(tmp_path, "commit", "--allow-empty", "-m", str(number))
+        commits.append(git(tmp_path, "rev-parse", "HEAD"))
+        mine.edit("x + RATE", "x + RATE + 1")
+        mine.score.push()
+    assert [version.git for version in mine.score.history()] == [*reversed(commits), "", ""]
+    done = scatter.rollback("score")
+    assert done is not None
+    assert done.git == ""  # it comes from no code
+
+
+@pytest.mark.parametrize("case", ["branch", "packed", "detached", "worktree", "packed worktree"])
+def test_the_commit_is_read_as_git_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    tree = tmp_path / "main"
+    tree.mkdir()
+    git(tree, "init", "-b", "topic/one")
+    git(tree, "commit", "--allow-empty", "-m", "first")
+    if "worktree" in case:
+        git(tree, "worktree", "add", "-b", "topic/two", "../other")
+        tree = tmp_path / "other"
+        git(tree, "commit", "--allow-empty", "-m", "second")
+    if "packed" in case:
+        git(tree, "pack-refs", "--all")
+    if case == "detached":
+        git(tree, "checkout", "--detach")
+    monkeypatch.chdir(tree)
+    assert head_commit() == git(tree, "rev-parse", "HEAD") != ""
+
+
+@pytest.mark.parametrize("head", [None, "", "ref: refs/heads/none", "ref: ../../../secret", "\xff"])
+def test_a_git_that_cannot_be_read_is_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str | None
+) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "secret").write_text("hunter2")
+    if head is not None:
+        (tmp_path / ".git" / "HEAD").write_text(head, "latin-1")
+    monkeypatch.chdir(tmp_path)
+    assert head_commit() == ""
+
+
 def test_a_dry_run_says_the_number_and_writes_nothing(bob: Colleague) -> None:
     done = bob.releases.push([Candidate(bundle=version_of(1))], dry_run=True)
-    assert (done.release, done.versions) == (None, {"elsewhere:score": 1})
+    assert done.release is not None
+    assert (done.release.sequence, done.versions) == (1, {"elsewhere:score": 1})
     assert everything(bob) == {}
+    bob.releases.push([Candidate(bundle=version_of(1))])
+    assert bob.releases.push([Candidate(bundle=version_of(1))], dry_run=True).release is None
+
+
+@pytest.mark.usefixtures("here")
+def test_a_dry_run_returns_the_release_that_would_be_made(
+    program: Callable[[str], Program], bob: Colleague
+) -> None:
+    mine = program(PRICING)
+    name = three_versions(bob, mine)
+    before = everything(bob)
+    for verb, action, version in (
+        (lambda: bob.releases.release({"score": 1}, message="why", dry_run=True), "release", 1),
+        (lambda: bob.releases.rollback("score", message="why", dry_run=True), "rollback", 2),
+        (lambda: bob.releases.rollback(to=0, message="why", dry_run=True), "rollback", 0),
+    ):
+        done = verb()
+        assert done is not None
+        assert (done.sequence, done.action, done.message) == (4, action, "why")
+        assert [(change.function, change.version) for change in done.changes] == [(name, version)]
+    assert bob.releases.release({"score": 3}, dry_run=True) is None
+    assert bob.releases.rollback(to=3, dry_run=True) is None
+    with pytest.raises(NotFound, match="has no version 9"):
+        bob.releases.release({"score": 9}, dry_run=True)
+    assert everything(bob) == before
+    assert bob.releases.find("score").sequence == 3
+
+
+@pytest.mark.usefixtures("here")
+def test_a_dry_run_sees_what_a_colleague_released_meanwhile(
+    bob: Colleague, redis_url: str, namespace: str
+) -> None:
+    carl = Colleague(redis_url, namespace, author="carl")
+    bob.releases.push([Candidate(bundle=version_of(1))])
+    carl.releases.push([Candidate(bundle=version_of(2), seen=1)])
+    carl.store.close()
+    done = bob.releases.rollback(dry_run=True)
+    assert done is not None
+    assert (done.sequence, done.changes[0].version) == (3, 1)
+    with pytest.raises(Conflict):
+        bob.releases.push([Candidate(bundle=version_of(3), seen=1)], dry_run=True)
 
 
 # conflict -----------------------------------------------------------------------------------
@@ -561,6 +670,24 @@ def test_a_rollback_by_a_colleague_is_a_conflict_too(
     mine.edit("x + RATE", "x + RATE + 1")
     with pytest.raises(Conflict, match=r"version 1 was released by bob.*made from version 2"):
         mine.score.push()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_rollback_to_the_deployed_code_is_a_conflict_until_it_is_seen(
+    program: Callable[[str], Program], bob: Colleague
+) -> None:
+    mine = program(PRICING)
+    mine.score.push()
+    bob.releases.rollback("score")
+    mine.edit("x * RATE", "x + RATE")
+    with pytest.raises(Conflict) as caught:
+        mine.score.push()
+    assert (caught.value.seen, caught.value.live) == (1, 0)
+    assert str(caught.value).startswith(
+        f"`{mine.full('score')}` (the deployed code) was released by bob@example.org at "
+    )
+    assert mine.score.pull() == 0
+    assert mine.score.push() == 2
 
 
 # races --------------------------------------------------------------------------------------
@@ -707,6 +834,35 @@ def test_threads_of_one_process_share_its_client(program: Callable[[str], Progra
     assert scatter.functions() == {mine.full(name): 1 for name in names}
 
 
+@pytest.mark.usefixtures("here")
+def test_a_version_that_is_deleted_during_a_release_of_it_is_not_made_live(
+    bob: Colleague, redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seen in range(2):
+        bob.releases.push([Candidate(bundle=version_of(seen), seen=seen or None)])
+    carl = Colleague(redis_url, namespace, author="carl")
+    race = Interrupted(bob.releases, monkeypatch)
+    race.then = lambda: carl.releases.delete("score", older_than=2)
+    with pytest.raises(NotFound, match="has no version 1"):
+        bob.releases.release({"score": 1})
+    carl.store.close()
+    assert scatter.functions() == {"elsewhere:score": 2}
+
+
+@pytest.mark.usefixtures("here")
+def test_of_two_people_who_delete_a_function_at_once_one_is_told_that_it_is_gone(
+    bob: Colleague, redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob.releases.push([Candidate(bundle=version_of(1))])
+    carl = Colleague(redis_url, namespace, author="carl")
+    race = Interrupted(bob.releases, monkeypatch)
+    race.then = lambda: carl.releases.delete("score")
+    with pytest.raises(NotFound, match="Function `score` doesn't exist"):
+        bob.releases.delete("score")
+    carl.store.close()
+    assert len(bob_sees(bob)) == 2
+
+
 # pull and step ------------------------------------------------------------------------------
 
 
@@ -739,6 +895,20 @@ def test_steps_go_one_version_and_stay_at_the_ends(
     assert down == [(2, 10, 2), (1, 5, 1), (1, 5, 1)]
     up = [(mine.score.upgrade(), mine.score(5), mine.score.loaded_version) for _ in range(3)]
     assert up == [(2, 10, 2), (3, 15, 3), (3, 15, 3)]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_step_back_from_code_that_was_not_pushed_is_the_newest_version(
+    program: Callable[[str], Program], bob: Colleague
+) -> None:
+    mine = program(PRICING)
+    name = three_versions(bob, mine)
+    scatter.release({name: 1})
+    mine.score.pull(3)
+    mine.edit("x * RATE", "x + RATE * 100")
+    assert (mine.score.upgrade(), mine.score(5)) == (0, 105)
+    down = [(mine.score.downgrade(), mine.score(5)) for _ in range(3)]
+    assert down == [(3, 15), (2, 10), (1, 5)]
 
 
 @pytest.mark.usefixtures("here")
@@ -1027,6 +1197,36 @@ def test_a_pinned_version_can_be_asked_about_its_history(bob: Colleague, elsewhe
     pinned = scatter.get("score", 1)
     assert pinned.latest_version() == 1
     assert [version.number for version in pinned.history()] == [1]
+    assert [version.number for version in asyncio.run(pinned.ahistory())] == [1]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_pinned_version_cannot_be_moved_and_moves_nothing_else(
+    program: Callable[[str], Program], bob: Colleague
+) -> None:
+    mine = program(PRICING)
+    name = three_versions(bob, mine)
+    mine.score.pull()
+    pinned = scatter.get(name, 2)
+    before = everything(bob)
+    moving = (pinned.push, pinned.pull, pinned.upgrade, pinned.downgrade)
+    for verb in (*moving, lambda: pinned.pull(1), lambda: asyncio.run(_awaited(pinned.apull()))):
+        with pytest.raises(UsageError) as caught:
+            verb()
+        assert str(caught.value) == (
+            f"This function is version 2 of `{name}` for good, since it was asked for by number. "
+            f"Use scatter.get({name!r}) for one that moves, or scatter.release to make the version "
+            "live."
+        )
+    with pytest.raises(NotTrackable):
+        scatter.push(pinned)
+    assert everything(bob) == before
+    assert (mine.score(5), pinned(5), pinned.loaded_version) == (15, 10, 2)
+    assert pinned.delete(older_than=2) == (1,)
+
+
+async def _awaited(verb: Awaitable[int]) -> int:
+    return await verb
 
 
 @pytest.mark.usefixtures("here")
@@ -1035,7 +1235,7 @@ def test_a_function_at_its_deployed_code_can_only_be_had_where_it_is_deployed(
 ) -> None:
     mine = program(PRICING)
     bob.push(mine.name, PRICING.replace("x * RATE", "x * 7"), "score")
-    bob.push(elsewhere, PRICING, "rank")
+    bob.push(elsewhere, PRICING)
     bob.releases.release({mine.full("score"): 0, f"{elsewhere}:rank": 0})
     assert scatter.get(mine.full("score"))(5) == 5
     with pytest.raises(NotFound) as caught:
@@ -1043,6 +1243,23 @@ def test_a_function_at_its_deployed_code_can_only_be_had_where_it_is_deployed(
     assert str(caught.value).startswith(
         f"`{elsewhere}:rank` runs the deployed code; no version of it is live."
     )
+    assert "only in the processes that were deployed with it" in str(caught.value)
+    assert scatter.get(f"{elsewhere}:rank", 1)([2, 1]) == [1, 2]
+
+
+@pytest.mark.usefixtures("here")
+def test_version_0_is_not_in_the_namespace_whatever_is_live(bob: Colleague) -> None:
+    bob.releases.push([Candidate(bundle=version_of(1))])
+    for live in (1, 0):
+        bob.releases.release({"score": live})
+        with pytest.raises(NotFound) as caught:
+            bob.releases.version("score", 0)
+        assert str(caught.value) == (
+            "Version 0 of `elsewhere:score` is the deployed code, which is not in the namespace. "
+            "See `scatter log elsewhere:score`."
+        )
+    with pytest.raises(NotFound, match="runs the deployed code; no version of it is live"):
+        bob.releases.version("score")
 
 
 # history and delete ---------------------------------------------------------------------------
@@ -1180,18 +1397,19 @@ def test_a_version_that_is_pushed_during_a_deletion_leaves_no_code_behind(
 
 
 @pytest.mark.usefixtures("here")
-def test_code_that_is_pushed_again_while_it_is_being_deleted_is_there(
+def test_code_that_is_pushed_again_as_soon_as_it_was_deleted_is_there(
     bob: Colleague, redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bob.releases.push([Candidate(bundle=version_of(1))])
     carl = Colleague(redis_url, namespace, author="carl")
-    remove = bob.store.remove_bundles
+    append = bob.store.append
 
-    def interrupted(digests: Any) -> None:
+    def followed(*arguments: Any) -> bool:
+        written = append(*arguments)
         carl.releases.push([Candidate(bundle=version_of(1))])
-        remove(digests)
+        return written
 
-    monkeypatch.setattr(bob.store, "remove_bundles", interrupted)
+    monkeypatch.setattr(bob.store, "append", followed)
     bob.releases.delete("score")
     carl.store.close()
     assert scatter.get("score")() == 1

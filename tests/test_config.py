@@ -298,15 +298,72 @@ def test_no_error_of_a_store_shows_a_password(url: str) -> None:
         "ann:Qhunter2Q@host",
         "Qhunter2Q@host:6379",
         "redis:ann:Qhunter2Q@host",
+        "redis://:Qhunter2Q@host:0",
+        "redis://:Qhunter2Q@:6379",
+        "redis://ann:Qhunter2Q?@host:6379/0",
+        "redis://ann:1/Qhunter2Q@host:6379/0",
+        "redis://:Qhunter2Q@host/first",
+        "redis://:Qhunter2Q@host?db=first",
+        "redis://:Qhunter2Q@host/-1",
+        "unix://ann:Qhunter2Q@",
+        "unix://",
+        "unix:///run/redis.sock?db=first&password=Qhunter2Q",
     ],
 )
-def test_a_malformed_url_is_refused_without_showing_its_password(url: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        open_store(url, "n").close()
+def test_a_malformed_url_is_refused_at_once_without_showing_its_password(
+    url: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"^redis_url \(argument\): expected ") as caught:
+        resolve(start=tmp_path, redis_url=url)
     error: BaseException | None = caught.value
     while error is not None:
         assert "hunter2" not in f"{error} {error!r}"
         error = error.__cause__  # a traceback prints no context that was left out with `from None`
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "foo",
+            "expected an address that begins with redis://, rediss://, unix://, local://, "
+            "memory://; found text without `://`.",
+        ),
+        (
+            "http://host/",
+            "expected an address that begins with redis://, rediss://, unix://, local://, "
+            "memory://; found http://.",
+        ),
+        ("redis://host:x", "expected a host, and a port from 1 to 65535, found redis://host:x."),
+        ("redis://host/x", "expected a database that is a whole number, found redis://host/x."),
+        ("unix://?db=1", "expected the path of a socket, found unix://?db=1."),
+    ],
+)
+def test_a_malformed_url_is_answered_with_what_was_expected(
+    url: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCATTER_REDIS_URL", url)
+    with pytest.raises(UsageError) as caught:
+        resolve(start=tmp_path)
+    assert str(caught.value).startswith(f"redis_url (environment SCATTER_REDIS_URL): {message}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://localhost:6379/0",
+        "redis:///1",
+        "redis://[::1]:6379/15?ssl_cert_reqs=none",
+        "rediss://ann:p%40ss%2F@host:65535?db=2",
+        "unix:///run/redis.sock?db=3&password=x",
+        "unix://ann:secret@/run/redis.sock",
+        "local://",
+        "memory://one",
+    ],
+)
+def test_a_well_formed_url_is_taken_as_it_is(url: str, tmp_path: Path) -> None:
+    assert resolve(start=tmp_path, redis_url=url).redis_url == url
 
 
 # names --------------------------------------------------------------------------------------

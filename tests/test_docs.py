@@ -16,6 +16,7 @@ from types import ModuleType
 
 import click
 import pytest
+from scatter_agent.plan import MAX_RETRY_S, RETRIED, RETRY_S
 from support import ROOT, wait_until
 
 from scatter.cli.app import cli
@@ -149,6 +150,15 @@ def test_every_explained_reason_code_is_given_somewhere() -> None:
         for name in names_in(row[0]):
             assert name in texts, f"docs/reasons.md explains {name}, which nothing gives"
         assert all(cell.strip() for cell in row), row
+
+
+def test_the_reasons_that_are_tried_again_are_those_that_the_page_names() -> None:
+    page = (ROOT / "docs" / "reasons.md").read_text("utf-8")
+    named, _, rest = page.partition("are tried again by themselves")
+    pauses = [int(number) for number in re.findall(r"(\d+) s\b", rest.partition("\n\n")[0])]
+
+    assert set(names_in(named.rpartition(" so ")[2])) == RETRIED
+    assert pauses == [RETRY_S, 2 * RETRY_S, 4 * RETRY_S, MAX_RETRY_S]
 
 
 LOGGING = {"debug", "info", "warning", "error", "exception", "level"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -285,6 +286,27 @@ def test_a_data_directory_that_cannot_be_made_is_an_error_of_ours(short: Path) -
         EmbeddedServer.start(short / "file" / "data", socket=short / "s")
 
 
+@pytest.mark.parametrize("text", ["", "not a program"])
+def test_a_server_that_the_system_cannot_run_is_an_error_of_ours(short: Path, text: str) -> None:
+    broken = short / "broken"
+    broken.write_text(text)
+    broken.chmod(0o755)
+
+    with pytest.raises(ServerFailed, match=re.escape(f"{broken} could not be started in ")):
+        EmbeddedServer.start(short / "data", socket=short / "s", binary=broken)
+
+
+def test_a_socket_is_not_taken_from_a_server_that_is_too_busy_to_answer(short: Path) -> None:
+    with EmbeddedServer.start(short / "data", socket=short / "s") as first:
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(ServerFailed, match="A server listens at"):
+                EmbeddedServer.start(short / "other", socket=short / "s")
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        assert pid_at(short / "s") == first.pid
+
+
 OWNER = """
     import sys
     from pathlib import Path
@@ -306,6 +328,32 @@ def test_a_server_dies_with_its_owner_even_by_sigkill(short: Path) -> None:
 
     wait_until(lambda: not is_alive(pid), "the end of the server")
     assert not ping(short / "s")
+
+
+@linux_only
+def test_a_server_dies_with_its_owner_even_when_its_data_cannot_be_saved(short: Path) -> None:
+    with start_python(OWNER, str(short / "data"), str(short / "s")) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        ask(short / "s", "SET colour blue")
+        shutil.rmtree(short / "data")
+
+        owner.kill()
+
+    wait_until(lambda: not is_alive(pid), "the end of the server")
+
+
+@linux_only
+def test_what_was_acknowledged_is_kept_when_the_owner_is_killed(short: Path) -> None:
+    with start_python(OWNER, str(short / "data"), str(short / "s")) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        assert ask(short / "s", "SET colour blue") == "+OK\r\n"
+        owner.kill()
+    wait_until(lambda: not is_alive(pid), "the end of the server")
+
+    with EmbeddedServer.start(short / "data", socket=short / "s"):
+        assert ask(short / "s", "GET colour") == "$4\r\nblue\r\n"
 
 
 # this user's server -----------------------------------------------------------------------
@@ -522,6 +570,21 @@ def test_a_missing_server_is_named_where_local_was_asked_for(user: User) -> None
         "Error: SCATTER_SERVER_BINARY is /nowhere/valkey-server, which is no program. "
         "Correct or unset it.\n"
     )
+
+
+def test_a_local_server_that_cannot_start_says_why_and_leaves_nothing(user: User) -> None:
+    broken = program(user.folder / "broken", "echo 'this build is broken'; exit 3")
+    user.environment["SCATTER_SERVER_BINARY"] = str(broken)
+
+    done = user.run("-m", "scatter", "-u", "local://", "list")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "Error: The supervisor did not start. Its log ends:\n"
+        "The server did not start. Its log ends:\n"
+        "this build is broken\n"
+    )
+    assert not user.socket.exists()
 
 
 # the private directory --------------------------------------------------------------------

@@ -532,6 +532,26 @@ def test_a_rollback_is_not_overrun_by_the_next_save(watching: Watching) -> None:
     assert (conflict.seen, conflict.live, conflict.author) == (2, 1, "ops")
 
 
+@pytest.mark.parametrize("back", [1, 0], ids=["a version", "the deployed code"])
+def test_after_a_rollback_of_my_own_the_next_save_is_pushed(watching: Watching, back: int) -> None:
+    """Whoever rolls back and then edits knows what they edit."""
+    for rate in (2, 3):
+        watching.edit(f"RATE = {rate - 1}", f"RATE = {rate}")
+        watching.until(Pushed)
+    watching.colleague("me").release({"score": back})
+    watching.edit("RATE = 3", "RATE = 4")
+    assert watching.pushed() == (4, ["pricing:score"])
+
+
+def test_a_rollback_to_the_deployed_code_is_not_overrun_either(watching: Watching) -> None:
+    watching.edit("RATE = 1", "RATE = 2")
+    watching.until(Pushed)
+    watching.colleague("ops").release({"score": 0})
+    watching.edit("RATE = 2", "RATE = 3")
+    conflict = watching.until(Conflicted)
+    assert (conflict.seen, conflict.live, conflict.author) == (1, 0, "ops")
+
+
 def test_a_file_that_becomes_what_is_live_needs_no_push(
     watching: Watching, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -722,7 +742,7 @@ def test_a_push_is_one_line(watching: Watching) -> None:
     size = event.functions[0].size_bytes
     assert list(text.lines(done)) == [f"score v1 (+1 −1, {size} B) → 2/2 processes in 31 ms"]
     nobody = Acknowledged(pushed=event, applied=0, total=0, elapsed_s=2.0)
-    assert next(text.lines(nobody)).endswith("ms; no process runs under an agent")
+    assert next(text.lines(nobody)).endswith("ms; no process under an agent has it")
 
 
 def test_a_diff_is_shown_on_request_and_in_colour_where_wanted(
@@ -762,7 +782,7 @@ def test_every_event_has_its_words(watching: Watching) -> None:
         ): [
             "score not pushed: ann released v8 at 2026-11-23 08:31, your code is from v7",
             "  rank was saved with it, and waits too",
-            "  see `scatter diff score`; go over it with `scatter push --force score`",
+            "  see `scatter diff score`; go over it with `scatter push --force -f score`",
         ],
         Vanished(name="pricing:rank", file="pricing.py"): [
             "rank is gone from pricing.py and stays live; `scatter delete rank` removes it"

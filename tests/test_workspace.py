@@ -247,6 +247,59 @@ def test_a_changed_class_is_noted_and_changes_who_uses_it(desk: Desk) -> None:
     assert names(changes) == ["pricing:rank"]
 
 
+NOTES = """\
+import scatter
+
+STEP = 1
+
+
+def helper(x): return x
+
+
+def lonely(x): return x
+
+
+TABLE = {"h": helper}
+
+
+class Model:
+    size = 1
+
+    @scatter.track
+    def predict(self): return 1
+
+
+@scatter.track
+def use(x): return TABLE["h"](x) + STEP
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "name", "holders"),
+    [
+        ("size = 1", "size = 2", "body", "Model", ()),
+        ("def helper(x): return x", "def helper(x): return -x", "held", "helper", ("TABLE",)),
+        ("def lonely(x): return x", "def lonely(x): return -x", "unused", "lonely", ()),
+    ],
+)
+def test_what_no_push_carries_is_noted(
+    desk: Desk, old: str, new: str, kind: str, name: str, holders: tuple[str, ...]
+) -> None:
+    desk.save(NOTES)
+    desk.settle()
+    changes = desk.edit(old, new)
+    found = [(n.kind, n.name, n.holders) for n in changes.notes]
+    assert found == [(kind, name, holders)]
+    assert not changes.changed
+
+
+def test_what_a_push_carries_needs_no_note(desk: Desk) -> None:
+    desk.save(NOTES)
+    desk.settle()
+    assert not desk.edit("STEP = 1", "STEP = 2").notes
+    assert not desk.edit("STEP = 2", "STEP = 2  # layout").notes
+
+
 # what is a problem -----------------------------------------------------------------------
 
 

@@ -83,7 +83,6 @@ def load() -> None:
     """
     import encodings.idna  # noqa: F401
     import linecache  # noqa: F401
-    import pickle  # noqa: F401
     import tokenize  # noqa: F401
 
     log()

@@ -59,6 +59,7 @@ class Reporter:
             application=self._application,
             python=".".join(map(str, sys.version_info[:3])),
             state=status.state,
+            reason=f"{status.code}: {status.reason}" if status.code else status.reason,
             sequence=status.sequence,
             functions=dict(status.functions),
             held=status.held,

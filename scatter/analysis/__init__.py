@@ -9,6 +9,14 @@ Invariants
 """
 
 from scatter.analysis.module import Definition, FunctionSource, ModuleSource, SourceError
-from scatter.analysis.same import same_class, same_code
+from scatter.analysis.same import same_class, same_code, tree_text
 
-__all__ = ["Definition", "FunctionSource", "ModuleSource", "SourceError", "same_class", "same_code"]
+__all__ = [
+    "Definition",
+    "FunctionSource",
+    "ModuleSource",
+    "SourceError",
+    "same_class",
+    "same_code",
+    "tree_text",
+]

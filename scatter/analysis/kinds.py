@@ -2,7 +2,8 @@
 
 A constant is an immutable literal or a pure expression of constants, bound once; an
 `UPPER_CASE` list, dict or set display of such is a constant too if nothing in the module changes
-it. All else is state. State is *creatable* when making a fresh one elsewhere is harmless: an empty
+it, and so is what a constructor of immutable values makes of them (`re.compile`, `Decimal`). All
+else is state. State is *creatable* when making a fresh one elsewhere is harmless: an empty
 container, a lock, a logger.
 """
 
@@ -14,12 +15,21 @@ from typing import Any, Literal
 
 Kind = Literal["function", "class", "import", "constant", "state"]
 
-_IMMUTABLE_CALLS = frozenset({"frozenset", "tuple", "int", "float", "str", "bytes", "complex"})
+_BUILT_IN = frozenset("frozenset tuple int float str bytes complex bool range slice".split())
+_IMMUTABLE = frozenset(
+    """
+    compile Decimal Fraction Path PurePath PurePosixPath PureWindowsPath timedelta date time
+    datetime timezone ZoneInfo UUID ip_address ip_network
+    """.split()
+)
+"""Constructors of values that never change and whose `repr` tells them apart; called by a name that
+was imported, or through an imported module."""
 _FRESH = frozenset(
     """
     dict list set deque defaultdict OrderedDict Counter WeakKeyDictionary WeakValueDictionary
     WeakSet Lock RLock Event Condition Semaphore BoundedSemaphore local Queue LifoQueue
     SimpleQueue PriorityQueue ContextVar count getLogger get_logger object
+    namedtuple NewType ParamSpec Struct TypeVar attrgetter itemgetter methodcaller partial
     """.split()
 )
 _MUTATORS = frozenset(
@@ -75,10 +85,13 @@ def is_pure(node: ast.expr, *, tables: bool) -> bool:
     match node:
         case ast.Constant() | ast.Name():
             return True
+        case ast.Attribute(value=ast.Name(), attr=attr) if attr.isupper():
+            return True  # `re.IGNORECASE`; of a module that is no constructor's, it is state again
         case ast.List() | ast.Dict() | ast.Set() if not tables:
             return False
-        case ast.Call(func=ast.Name(id=name)) if name in _IMMUTABLE_CALLS and not node.keywords:
-            return all(is_pure(a, tables=True) for a in node.args)
+        case ast.Call() if constructor_of(node):
+            values = (*node.args, *(k.value for k in node.keywords))
+            return all(is_pure(value, tables=True) for value in values)
         case (
             ast.Tuple()
             | ast.List()
@@ -101,18 +114,36 @@ def is_pure(node: ast.expr, *, tables: bool) -> bool:
             return False
 
 
+def constructor_of(call: ast.Call) -> str:
+    """Return the module's name through which a call makes an immutable value; empty if it does not.
+
+    Built-in constructors go by their own name.
+    """
+    match call.func:
+        case ast.Name(id=name) if name in _BUILT_IN or name in _IMMUTABLE - {"compile"}:
+            return name
+        case ast.Attribute(value=ast.Name(id=module), attr=name) if name in _IMMUTABLE:
+            return module
+        case _:
+            return ""
+
+
+def constructors_in(node: ast.stmt) -> frozenset[str]:
+    """Return the names that a statement uses only to make immutable values."""
+    calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+    return frozenset(filter(None, map(constructor_of, calls)))
+
+
 def is_fresh(node: ast.expr) -> bool:
-    """Return whether evaluating an expression makes a new, empty object and does nothing else."""
+    """Return whether evaluating an expression makes a new object and does nothing else."""
     match node:
         case ast.Constant():
             return True
         case ast.List(elts=[]) | ast.Dict(keys=[]):
             return True
         case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
-            return name in _FRESH and all(
-                isinstance(a, (ast.Constant, ast.Name))
-                for a in (*node.args, *(k.value for k in node.keywords))
-            )
+            values = (*node.args, *(k.value for k in node.keywords))
+            return name in _FRESH and all(is_pure(value, tables=True) for value in values)
         case _:
             return False
 
@@ -136,9 +167,22 @@ def mutated_names(statement: ast.stmt) -> frozenset[str]:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)):
                 if attr in _MUTATORS:
                     changed.add(name)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                changed.update(_registries(node))
             case _:
                 pass
     return frozenset(changed)
+
+
+def _registries(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Iterator[str]:
+    """Yield the names with which a definition registers itself: `@dispatch.register(int)`."""
+    for decorator in node.decorator_list:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        match called:
+            case ast.Attribute(value=ast.Name(id=name)):
+                yield name
+            case _:
+                pass
 
 
 def _walk(root: ast.AST) -> Iterator[ast.AST]:

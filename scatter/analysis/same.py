@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
+from scatter.analysis.reading import parse_definition
+
 
 def same_code(one: str, other: str) -> bool:
     """Return whether two definitions have the same syntax tree on the running Python."""
@@ -29,16 +31,21 @@ def same_class(one: str, other: str) -> bool:
         return False
 
 
+def tree_text(source: str) -> str:
+    """Return what two pieces of the same code have in common, on the running Python."""
+    return _dump(source)
+
+
 @lru_cache(maxsize=512)
 def _dump(source: str) -> str:
     """Return the tree of a definition as text, without positions."""
-    return ast.dump(_parse(source))
+    return ast.dump(parse_definition(source))
 
 
 @lru_cache(maxsize=128)
 def _dump_class(source: str) -> str:
     """Return the tree of a class as text, tracked methods reduced to their names."""
-    return ast.dump(_WithoutTracked().visit(_parse(source)))
+    return ast.dump(_WithoutTracked().visit(parse_definition(source)))
 
 
 class _WithoutTracked(ast.NodeTransformer):
@@ -53,8 +60,3 @@ class _WithoutTracked(ast.NodeTransformer):
     def _reduced(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         tracked = any("'track'" in ast.dump(decorator) for decorator in node.decorator_list)
         return ast.Expr(ast.Constant(node.name)) if tracked else node
-
-
-def _parse(source: str) -> ast.Module:
-    """Parse a definition, which stands indented if it stood in a class or block."""
-    return ast.parse(f"if 1:\n{source}" if source[:1] in (" ", "\t") else source)

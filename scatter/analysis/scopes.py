@@ -58,7 +58,8 @@ def expression_names(node: ast.stmt, skip: int = 0) -> frozenset[str]:
     """Return the names in the parts of a statement that the enclosing scope evaluates.
 
     Those are decorators (but the first `skip`), defaults, annotations and base classes of a
-    definition, and all of any other statement. Bodies have scopes of their own.
+    definition, and all of any other statement. Bodies have scopes of their own, and so have lambdas
+    and comprehensions: what is inside of those is no part of it.
     """
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         roots: list[ast.AST | None] = [*node.decorator_list[skip:], node.args, node.returns]
@@ -68,10 +69,43 @@ def expression_names(node: ast.stmt, skip: int = 0) -> frozenset[str]:
         roots = [node.value]  # what `Final[int]` is does not make a constant less of one
     else:
         roots = [node]
-    return frozenset(
-        inner.id
-        for root in roots
-        if root is not None
-        for inner in ast.walk(root)
-        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)
-    )
+    return frozenset(name for root in roots if root is not None for name in _own_names(root))
+
+
+def _own_names(root: ast.AST) -> Iterator[str]:
+    """Yield the names that an expression looks up in the scope that evaluates it.
+
+    The symbol tables know comprehensions at module level up to Python 3.11 only, so what those
+    bind is told apart here; lambdas they know.
+    """
+    todo: list[tuple[ast.AST, frozenset[str]]] = [(root, frozenset())]
+    while todo:
+        node, bound = todo.pop()
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                if name not in bound:
+                    yield name
+            case ast.Lambda(args=arguments):
+                todo.append((arguments, bound))
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                first = node.generators[0].iter
+                inner = bound | _targets(node.generators)
+                todo.append((first, bound))
+                todo += [(part, inner) for part in _parts(node) if part is not first]
+            case _:
+                todo += [(part, bound) for part in ast.iter_child_nodes(node)]
+
+
+def _targets(generators: list[ast.comprehension]) -> frozenset[str]:
+    """Return the names that comprehensions bind."""
+    nodes = (node for generator in generators for node in ast.walk(generator.target))
+    return frozenset(node.id for node in nodes if isinstance(node, ast.Name))
+
+
+def _parts(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the expressions of a comprehension, and of its generators."""
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.comprehension):
+            yield from ast.iter_child_nodes(part)
+        else:
+            yield part

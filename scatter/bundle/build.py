@@ -31,14 +31,12 @@ class Built:
         bundle: The bundle.
         lines: First line of the function, then of each item of the first part.
         file: File of the function.
-        missing: Names that the code uses and the module does not define.
 
     """
 
     bundle: Bundle
     lines: tuple[int, ...]
     file: str
-    missing: tuple[str, ...] = ()
 
 
 def build(
@@ -79,7 +77,7 @@ def build(
             hint="Track one of them, or give them different names.",
         )
     tracked = is_tracked or source.tracked.__contains__
-    needed, missing = _reach(source, function.uses, tracked, qualname)
+    needed, unknown = _reach(source, function.uses, tracked, qualname)
     items = tuple(_item(source, d, tracked, needed.keys()) for d in needed.values())
     own = Part(module=source.name, future=source.future, items=items)
     bundle = Bundle(
@@ -89,10 +87,12 @@ def build(
         skip=function.skip,
         uses=tuple(sorted(function.uses & needed.keys())),
         class_names=function.class_names,
+        members=function.members,
+        unknown=unknown,
         parts=(own,),
     )
     lines = (function.line, *(d.line for d in needed.values()))
-    return Built(bundle=bundle, lines=lines, file=source.file, missing=missing)
+    return Built(bundle=bundle, lines=lines, file=source.file)
 
 
 def _reach(
@@ -100,7 +100,8 @@ def _reach(
 ) -> tuple[dict[str, Definition], tuple[str, ...]]:
     """Return the definitions reached from the names `start`, in file order, and unknown names."""
     found: dict[str, Definition] = {}
-    missing = set[str]()
+    unknown = set[str]()
+    known = _MODULE_NAMES | source.assigned_later
     todo = set(start)
     while todo:
         name = todo.pop()
@@ -108,13 +109,13 @@ def _reach(
         if name in found or name == own:
             continue
         if definition is None:
-            if not hasattr(builtins, name) and name not in _MODULE_NAMES:
-                missing.add(name)
+            if not hasattr(builtins, name) and name not in known:
+                unknown.add(name)
         elif not definition.typing_only:
             found[name] = definition
             todo |= _uses(definition, tracked)
     in_order = sorted(found.values(), key=lambda d: (d.line, d.name))
-    return {d.name: d for d in in_order}, tuple(sorted(missing))
+    return {d.name: d for d in in_order}, tuple(sorted(unknown))
 
 
 _MODULE_NAMES = frozenset(

@@ -25,6 +25,13 @@ MAX_SOURCE_BYTES = 16 << 20
 """Largest bundle after inflating, 16 MiB."""
 
 
+_FIELDS = frozenset(
+    """
+    function qualname source skip uses class_names members unknown python pickle cells parts
+    """.split()
+)
+
+
 def digest_of(data: bytes) -> str:
     """Return the address of bundle bytes: their SHA-256 in hex."""
     return hashlib.sha256(data).hexdigest()
@@ -45,6 +52,8 @@ def encode(bundle: Bundle) -> bytes:
             "skip": bundle.skip,
             "uses": list(bundle.uses),
             "class_names": list(bundle.class_names),
+            "members": list(bundle.members),
+            "unknown": list(bundle.unknown),
             "python": bundle.python,
             "pickle": base64.b64encode(bundle.pickle).decode(),
             "cells": [_item_fields(item) for item in bundle.cells],
@@ -78,7 +87,8 @@ def decode(data: bytes) -> Bundle:
     if len(data) > MAX_BUNDLE_BYTES or data[: len(MAGIC)] != MAGIC:
         raise _bad("it does not begin with SCB1, or is larger than allowed")
     try:
-        return _bundle(json.loads(_inflate(data[len(MAGIC) :])))
+        text = _inflate(data[len(MAGIC) :]).decode("utf-8")
+        return _bundle(json.loads(text, object_pairs_hook=_once))
     except (KeyError, TypeError, ValueError, RecursionError, zlib.error) as error:
         raise _bad(f"{type(error).__name__}: {error}") from error
 
@@ -91,7 +101,16 @@ def _inflate(data: bytes) -> bytes:
     return text
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field occurs twice")
+    return fields
+
+
 def _bundle(fields: dict[str, Any]) -> Bundle:
+    if not isinstance(fields, dict) or not fields.keys() <= _FIELDS:
+        raise TypeError("expected the fields of a bundle and no others")
     bundle = Bundle(
         function=_text(fields["function"]),
         qualname=_text(fields["qualname"]),
@@ -99,6 +118,8 @@ def _bundle(fields: dict[str, Any]) -> Bundle:
         skip=_number(fields.get("skip", 0)),
         uses=_texts(fields.get("uses", [])),
         class_names=_texts(fields.get("class_names", [])),
+        members=_texts(fields.get("members", [])),
+        unknown=_texts(fields.get("unknown", [])),
         python=_text(fields.get("python", "")),
         pickle=base64.b64decode(_text(fields.get("pickle", "")), validate=True),
         cells=tuple(_item(item) for item in fields.get("cells", [])),
@@ -124,15 +145,18 @@ def _item_fields(item: Item) -> list[Any]:
 
 
 def _item(fields: list[Any]) -> Item:
-    number, name, body, *uses = fields
-    kind = ITEM_KINDS[_number(number)]
+    number, name, body, *rest = fields
+    (uses,) = rest or ([],)
+    if _number(number) >= len(ITEM_KINDS):
+        raise ValueError(f"there is no item kind {number}")
+    kind = ITEM_KINDS[number]
     captured = kind == "captured"
     return Item(
         kind=kind,
         name=_text(name),
         source="" if captured else _text(body),
         pickle=base64.b64decode(_text(body), validate=True) if captured else b"",
-        uses=_texts(uses[0]) if uses else (),
+        uses=_texts(uses),
     )
 
 
@@ -143,6 +167,7 @@ def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected text, found {type(value).__name__}")
+    value.encode("utf-8")  # JSON can write half a character, which nothing else can
     return value
 
 

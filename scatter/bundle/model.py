@@ -69,6 +69,8 @@ class Bundle:
         skip: How many of its decorators, from the top, are not re-run (`@track` and above).
         uses: Names of items that it looks up.
         class_names: For a method: names of the class body that its defaults use.
+        members: For a method: names of the class body that its code takes from its object.
+        unknown: Names that the code looks up and its module does not define.
         parts: Items by module; the first part is the function's own module.
         python: Cache tag of the only interpreter that can load it; empty: any Python.
         pickle: The whole function pickled, where its source is not to be had.
@@ -82,6 +84,8 @@ class Bundle:
     skip: int = 0
     uses: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     parts: tuple[Part, ...]
     python: str = ""
     pickle: bytes = b""

@@ -4,7 +4,7 @@ Data goes to stdout, messages to stderr. Not here: what the commands do (`scatte
 `scatter.watch`, `scatter.client`); each is imported when its command runs, so that
 `scatter --version` loads no Redis client.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 store unreachable, 4 partial, 5 conflict.
+Exit codes: 0 done, 1 failed, 2 usage, 3 store unreachable, 4 partial, 5 conflict, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,15 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         code = cli.main(list(arguments) if arguments is not None else None, standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
+    except click.exceptions.Abort:  # Ctrl-C
+        code = 130
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except ScatterError as error:
         complain(error)
         code = error.exit_code
-    except BrokenPipeError:  # `scatter log | head`
-        sys.stderr.close()
-        code = 0
     sys.exit(code if isinstance(code, int) else 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -19,7 +21,7 @@ _COMMANDS = {
     "log": "read",
     "show": "read",
     "diff": "read",
-    "status": "read",
+    "status": "status",
     "config": "read",
     "server": "run",
     "demo": "run",
@@ -37,7 +39,9 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; a mistyped one gets a suggestion."""
         if cmd_name not in _COMMANDS:
-            close = [c for c in _COMMANDS if cmd_name and c.startswith(cmd_name[:2])]
+            if ctx.resilient_parsing:  # a shell asks for completions: no place for messages
+                return None
+            close = difflib.get_close_matches(cmd_name, _COMMANDS)
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             ctx.fail(f"There is no command {cmd_name!r}.{hint} See `scatter --help`.")
         module = importlib.import_module(f"scatter.cli.{_COMMANDS[cmd_name]}")
@@ -48,13 +52,13 @@ class Lazy(click.Group):
 @click.group(
     cls=Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 Redis unreachable, 4 partial, 5 conflict.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 Redis unreachable, 4 partial, 5 conflict, "
+    "130 interrupted.",
 )
 @click.option("-u", "--redis-url", metavar="URL", help="redis://, rediss://, unix:// or local://")
 @click.option("-n", "--namespace", metavar="NAME", help="Which application's functions.")
 @click.version_option(__version__, "-V", "--version", message="scatter %(version)s")
-@click.pass_context
-def cli(ctx: click.Context, redis_url: str | None, namespace: str | None) -> None:
+def cli(redis_url: str | None, namespace: str | None) -> None:
     """Live-reloadable functions for Python, through Redis.
 
     \b
@@ -65,14 +69,19 @@ def cli(ctx: click.Context, redis_url: str | None, namespace: str | None) -> Non
     scatter rollback score           back to the version before, everywhere
     scatter status                   which process runs what
     """
-    ctx.obj = {"redis_url": redis_url, "namespace": namespace}
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
 def settings_of(ctx: click.Context) -> Any:
-    """Return the settings in force for a command."""
+    """Return the settings in force for a command, from the options of `scatter` itself.
+
+    They are read off the parameters: while a shell completes, `cli` is not called.
+    """
     from scatter.config import resolve
 
-    return resolve(**ctx.obj)
+    return resolve(**ctx.find_root().params)
 
 
 def client_of(ctx: click.Context) -> Any:
@@ -83,3 +92,29 @@ def client_of(ctx: click.Context) -> Any:
     client = Client(settings_of(ctx), registry=Registry())
     ctx.call_on_close(client.close)
     return client
+
+
+def complete_function(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return the functions whose name begins so, for a shell; none when the store is away.
+
+    Short forms where they are unique: bash takes a colon for the end of a word.
+    """
+    from scatter.errors import ScatterError
+
+    try:
+        names = client_of(ctx).releases.functions()
+    except ScatterError:
+        return []
+    typed = names if ":" in begun else [_shortest(name, names) for name in names]
+    return [name for name in typed if name.startswith(begun)]
+
+
+def _shortest(name: str, names: Iterable[str]) -> str:
+    from scatter.errors import Ambiguous
+    from scatter.names import resolve, split
+
+    short = split(name)[1]
+    try:
+        return short if resolve(short, names) == name else name
+    except Ambiguous:
+        return name

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scatter.cli.app import client_of, settings_of
-from scatter.cli.output import complain, data_json, number_of, say
-from scatter.cli.read import as_json
+from scatter.cli.app import as_json, client_of, complete_function, settings_of
+from scatter.cli.output import data_json, in_colour, number_of, printable, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ why = click.option("-m", "--message", default="", help="Why; shown in the log.")
 wait = click.option(
     "--wait",
     "wait_s",
+    type=click.FloatRange(min=0),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for running processes to take it.",
+    help="How long to wait for running processes to take it; 0: not at all.",
 )
 
 
@@ -38,6 +39,7 @@ wait = click.option(
     "only",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_function,
     help="Push only this function; may be repeated.",
 )
 @click.option("--force", is_flag=True, help="Go over somebody else's version.")
@@ -56,7 +58,7 @@ def push_(
     wait_s: float,
     as_json: bool,
 ) -> None:
-    """Push the tracked functions in PATHS that differ from what is live, in one release.
+    """Push the tracked functions in PATHS, in one release. What is live as it is stays.
 
     Files are read, never imported or run.
 
@@ -74,14 +76,17 @@ def push_(
         n: v for n, v in pushed.versions.items() if n not in before or before[n].version != v
     }
     if as_json:
-        data_json("push", {"changed": changed, "sizes": pushed.sizes, "dry_run": dry_run})
+        sequence = pushed.release and pushed.release.sequence
+        body = {"changed": changed, "sizes": pushed.sizes, "sequence": sequence}
+        data_json("push", body | {"dry_run": dry_run})
     elif not changed:
         say(f"Nothing to push: {len(pushed.versions)} functions are live as they are.")
     else:
         verb = "Would push" if dry_run else "Pushed"
         listed = ", ".join(f"{n} v{v} ({pushed.sizes[n]} B)" for n, v in changed.items())
         say(f"{verb} {listed}")
-    _acknowledge(client.releases, pushed.release, wait_s, quiet=as_json)
+    if not dry_run:
+        _acknowledge(client.releases, pushed.release, wait_s)
 
 
 def _candidates(releases: Releases, paths: tuple[Path, ...], only: tuple[str, ...]) -> list[Any]:
@@ -94,7 +99,7 @@ def _candidates(releases: Releases, paths: tuple[Path, ...], only: tuple[str, ..
     workspace = Workspace(paths)
     problems = workspace.load().problems
     if problems:
-        text = Text.on(sys.stderr)
+        text = Text(colour=in_colour(sys.stderr))
         for problem in problems:
             for line in text.lines(problem):
                 say(line)
@@ -143,22 +148,26 @@ def release_(
 
     \b
     scatter release score=7 rank=3
+    scatter release score=0          the deployed code again
     """
     wanted = dict(map(_parse_version, versions))
+    if len(wanted) < len(versions):
+        raise UsageError("A function is named twice. Give each one version.")
     releases = client_of(ctx).releases
     release = releases.release(wanted, message=message, dry_run=dry_run)
     _tell(releases, release, wait_s, dry_run, as_json)
 
 
 def _parse_version(text: str) -> tuple[str, int]:
-    name, equals, number = text.rpartition("=")
-    if not equals or not number.lstrip("v").isdigit():
+    name, _, number = text.rpartition("=")
+    number = number.removeprefix("v")
+    if not name or not number.isdecimal():
         raise UsageError(f"Expected NAME=VERSION such as score=7; found {text!r}.")
-    return name, int(number.lstrip("v"))
+    return name, int(number)
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete_function)
 @click.option("--to", type=int, metavar="RELEASE", help="Back to right after this release.")
 @why
 @dry
@@ -174,7 +183,10 @@ def rollback_(
     wait_s: float,
     as_json: bool,
 ) -> None:
-    """Go back everywhere: functions NAMES one live version, or all of the newest release.
+    """Go back, everywhere. Functions NAMES go back to the version that was live before.
+
+    Without NAMES, those of the newest release do. Whether a version ran well is not looked at: it
+    may be one that processes refused.
 
     \b
     scatter rollback                 take back the newest release
@@ -187,8 +199,13 @@ def rollback_(
 
 
 @click.command()
-@click.argument("name")
-@click.option("--older-than", type=int, metavar="VERSION", help="Only versions below this one.")
+@click.argument("name", shell_complete=complete_function)
+@click.option(
+    "--older-than",
+    type=click.IntRange(min=1),
+    metavar="VERSION",
+    help="Only versions below this one; the live one stays.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @dry
 @as_json
@@ -196,59 +213,85 @@ def rollback_(
 def delete_(
     ctx: click.Context, name: str, older_than: int | None, yes: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Remove function NAME, or its older versions, and their code, for good.
+    """Remove function NAME, or its older versions, for good. Their code goes too.
 
     Processes go back to the code that they were deployed with; the log keeps the fact.
+
+    \b
+    scatter delete score             all of it; asks before
+    scatter delete score --older-than 40 -y
     """
     releases = client_of(ctx).releases
-    numbers = releases.delete(name, older_than=older_than, dry_run=True)
-    what = f"{len(numbers)} version{'s' * (len(numbers) != 1)} of {releases.find(name).function}"
-    if not dry_run and numbers:
-        if not yes:
-            click.confirm(f"Remove {what} for good?", abort=True, err=True)
-        numbers = releases.delete(name, older_than=older_than)
+    function = releases.find(name).function
+    numbers = releases.delete(function, older_than=older_than, dry_run=True)
+    if numbers and not dry_run:
+        if not yes and not _confirm(f"Remove {_count(numbers)} of {function} for good?"):
+            say("Nothing was removed.")
+            ctx.exit(1)
+        numbers = releases.delete(function, older_than=older_than)
     if as_json:
-        data_json("deleted", {"function": name, "versions": numbers, "dry_run": dry_run})
+        data_json("deleted", {"function": function, "versions": numbers, "dry_run": dry_run})
     else:
-        say(f"{'Would remove' if dry_run else 'Removed'} {what}.")
+        say(f"{'Would remove' if dry_run else 'Removed'} {_count(numbers)} of {function}.")
+
+
+def _count(numbers: Sequence[int]) -> str:
+    return f"{len(numbers)} version{'s' * (len(numbers) != 1)}"
+
+
+def _confirm(question: str) -> bool:
+    """Ask, and return whether the answer was yes; the end of input is none.
+
+    `click.confirm` makes the same of the end of input and of Ctrl-C: an interrupt.
+    """
+    click.echo(f"{question} [y/N]: ", err=True, nl=False)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        say()
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _tell(
     releases: Releases, release: Release | None, wait_s: float, dry_run: bool, as_json: bool
 ) -> None:
-    """Say what a release changed, and who took it."""
+    """Say what a release changed or would change, and who took it."""
     if as_json:
         data_json("release", asdict(release) if release else None)
     elif release is None:
-        say("Dry run: nothing was changed." if dry_run else "Nothing changes: it is live already.")
+        say("Nothing changes: it is live already.")
     else:
         listed = ", ".join(f"{c.function} {number_of(c.version)}" for c in release.changes)
-        say(f"Release {release.sequence}: {listed}")
-    _acknowledge(releases, release, wait_s, quiet=as_json)
+        say(f"{'Would be release' if dry_run else 'Release'} {release.sequence}: {listed}")
+    if not dry_run:
+        _acknowledge(releases, release, wait_s)
 
 
-def _acknowledge(
-    releases: Releases, release: Release | None, wait_s: float, *, quiet: bool
-) -> None:
-    """Wait for the processes, say how many took the release, fail if some refused it."""
+def _acknowledge(releases: Releases, release: Release | None, wait_s: float) -> None:
+    """Wait for the processes, and say how many took the release.
+
+    Raises:
+        PartialRelease: Not all did, or nobody could be asked.
+
+    """
     if release is None or wait_s <= 0:
         return
     from scatter.acks import wait_for
 
-    store = releases.journal.store
+    store, number = releases.journal.store, release.sequence
+    names = [change.function for change in release.changes]
     try:
-        names = [change.function for change in release.changes]
-        acks = wait_for(
-            store, store.doorbell(), release.sequence, timeout_s=wait_s, functions=names
-        )
+        acks = wait_for(store, store.doorbell(), number, timeout_s=wait_s, functions=names)
     except ScatterError as error:
-        complain(error)
-        return
-    if not quiet:
-        say(str(acks))
-    if acks.refused:
         raise PartialRelease(
-            f"Release {release.sequence} was refused by {len(acks.refused)} of {acks.total} "
-            "processes. See `scatter status`.",
+            f"Release {number} is in the log, but the processes could not be asked: {error}",
+            refusals={},
+        ) from error
+    say("\n".join(map(printable, str(acks).splitlines())))
+    if acks.refused or acks.behind:
+        refused = [f"refused by {len(acks.refused)}"] * bool(acks.refused)
+        behind = [f"not answered by {len(acks.behind)}"] * bool(acks.behind)
+        raise PartialRelease(
+            f"Release {number} was {' and '.join(refused + behind)} of {acks.total} processes. "
+            "See `scatter status`.",
             refusals={report.id: found[0].message for report, found in acks.refused},
         )

@@ -2,8 +2,10 @@
 
 Invariants
 1. Nothing but data on stdout. JSON carries the number of its schema.
-2. Colour only on a terminal, and never under `NO_COLOR`.
-3. Without `rich` everything works; tables are plain columns.
+2. Colour only on a terminal, and never under `NO_COLOR` or `TERM=dumb`: `in_colour` decides.
+3. On a terminal, tables and notes keep to its width: long cells are folded, names at last.
+4. What other processes reported cannot steer the terminal: it is shown without control characters.
+5. A reader that goes away, as `head` does, ends the command and is no failure.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TextIO
 
 import click
 
@@ -22,16 +27,30 @@ SCHEMA = 1
 """Number of the JSON output's schema; a change that breaks a reader raises it."""
 
 Row = Sequence[str]
+_GAP = "  "
+_NARROWEST = 8
+"""Characters that a column of a table keeps, however narrow the terminal is."""
+
+
+def in_colour(stream: TextIO) -> bool:
+    """Return whether a stream should get colours."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
 
 
 def say(text: str = "") -> None:
     """Print a message for the person, on stderr."""
-    click.echo(text, err=True, color=_colour(sys.stderr))
+    click.echo(text, err=True, color=in_colour(sys.stderr))
 
 
 def data(text: str) -> None:
     """Print data on stdout."""
-    click.echo(text, color=_colour(sys.stdout))
+    try:
+        click.echo(text, color=in_colour(sys.stdout))
+    except BrokenPipeError:
+        # What Python still holds back has nowhere to go; it would complain of that as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(0) from None
 
 
 def complain(error: BaseException) -> None:
@@ -43,34 +62,53 @@ def complain(error: BaseException) -> None:
 
 def data_json(kind: str, body: Any) -> None:
     """Print `body` as JSON, with its kind and schema number."""
-    click.echo(json.dumps({"schema": SCHEMA, "kind": kind, kind: body}, indent=2, default=str))
+    data(json.dumps({"schema": SCHEMA, "kind": kind, kind: body}, indent=2, default=str))
 
 
 def table(headers: Row, rows: Iterable[Row]) -> None:
-    """Print rows in columns; as a rich table where rich is installed and stdout is a terminal."""
-    listed = [tuple(row) for row in rows]
-    if _colour(sys.stdout) and _rich_table(headers, listed):
-        return
-    widths = [max(map(len, column)) for column in zip(headers, *listed, strict=True)]
-    for row in (headers, *listed):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    """Print rows in columns. The first column, which has the names, is folded last."""
+    listed = [tuple(headers), *(tuple(map(printable, row)) for row in rows)]
+    widths = _fitted([max(map(len, column)) for column in zip(*listed, strict=True)])
+    for number, row in enumerate(listed):
+        cells = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*cells, fillvalue=""):
+            padded = (part.ljust(width) for part, width in zip(parts, widths, strict=True))
+            line = _GAP.join(padded).rstrip()
+            data(line if number else click.style(line, bold=True))
 
 
-def _rich_table(headers: Row, rows: Iterable[Row]) -> bool:
-    try:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except ImportError:
-        return False
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for number, header in enumerate(headers):
-        shown.add_column(header, no_wrap=number == 0, overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    Console().print(shown)
-    return True
+def _fitted(widths: Sequence[int]) -> list[int]:
+    """Return the widths of columns, narrowed until they fit beside each other."""
+    found = list(widths)
+    while sum(found) + len(_GAP) * (len(found) - 1) > _room():
+        wide = [n for n, width in enumerate(found) if n and width > _NARROWEST] or [0]
+        widest = max(wide, key=found.__getitem__)
+        if found[widest] <= _NARROWEST:
+            break
+        found[widest] -= 1
+    return found
+
+
+def _folded(text: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def note(headline: str, text: str) -> None:
+    """Print a headline and, indented, what there is to say of it."""
+    lines = [*_folded(printable(headline), _room()), *_folded(printable(text), _room(), "  ")]
+    data("\n".join(lines))
+
+
+def _room() -> int:
+    """Return the characters that fit into a line; without a terminal there is no end."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters, line ends too, replaced by spaces."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def diff_lines(old: str, new: str, old_name: str, new_name: str) -> Iterator[str]:
@@ -100,12 +138,13 @@ def short(text: str, width: int = 40) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
+def who(author: str) -> str:
+    """Return an author as tables have them: what comes before the `@` tells people apart."""
+    return short(author, 16)
+
+
 def number_of(version: int | None) -> str:
     """Return a version for people: `v7`, `deployed`, `deleted`."""
     if version is None:
         return "deleted"
     return f"v{version}" if version else "deployed"
-
-
-def _colour(stream: Any) -> bool:
-    return bool(stream.isatty()) and not os.environ.get("NO_COLOR")

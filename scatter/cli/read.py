@@ -1,4 +1,4 @@
-"""Commands that only look: list, log, show, diff, status, config."""
+"""Commands that only look: list, log, show, diff, config."""
 
 from __future__ import annotations
 
@@ -7,36 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scatter.cli.app import client_of, settings_of
-from scatter.cli.output import ago, data, data_json, diff_lines, number_of, say, short, table
+from scatter.cli.app import as_json, client_of, complete_function, settings_of
+from scatter.cli.output import ago, data, data_json, diff_lines, number_of, say, short, table, who
 
 if TYPE_CHECKING:
     from scatter.bundle import Bundle
-    from scatter.model import FunctionState, ProcessReport, Release, Version
+    from scatter.model import FunctionState, Release, Version
     from scatter.releases import Releases
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
 @click.command()
 @as_json
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
-    """List the functions of the namespace and their live versions."""
+    """List the functions of the namespace and their live versions.
+
+    \b
+    scatter list
+    scatter -n shop list --json
+    """
     functions = client_of(ctx).releases.functions()
     if as_json:
-        data_json("functions", [_function_fields(state) for state in functions.values()])
+        data_json("functions", [function_fields(state) for state in functions.values()])
     elif not functions:
         say("No functions yet. Push some: `scatter watch PATH` or `scatter push PATH`.")
     else:
         rows = [
-            (s.function, number_of(s.version), str(s.last), s.author, ago(s.time))
+            (s.function, number_of(s.version), str(s.last), who(s.author), ago(s.time))
             for s in functions.values()
         ]
         table(("FUNCTION", "LIVE", "VERSIONS", "BY", "WHEN"), rows)
 
 
-def _function_fields(state: FunctionState) -> dict[str, Any]:
+def function_fields(state: FunctionState) -> dict[str, Any]:
+    """Return what the log says of a function, for JSON."""
     return {
         "function": state.function,
         "version": state.version,
@@ -49,12 +53,25 @@ def _function_fields(state: FunctionState) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("name", required=False)
-@click.option("-l", "--limit", default=20, show_default=True, help="How many at most.")
+@click.argument("name", required=False, shell_complete=complete_function)
+@click.option(
+    "-l",
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    metavar="NUMBER",
+    help="How many at most.",
+)
 @as_json
 @click.pass_context
 def log_(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> None:
-    """Show the releases of the namespace, or the versions of function NAME, newest first."""
+    """Show releases, or the versions of function NAME. The newest come first.
+
+    \b
+    scatter log                      what was released, by whom and why
+    scatter log score -l 5           the five newest versions of score
+    """
     releases = client_of(ctx).releases
     if name:
         _log_versions(releases.history(name, limit), as_json)
@@ -72,7 +89,7 @@ def log_(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> Non
 def _release_row(release: Release) -> tuple[str, ...]:
     what = ", ".join(f"{c.function} {number_of(c.version)}" for c in release.changes)
     when, why = ago(release.time), short(release.message, 30)
-    return str(release.sequence), release.action, short(what, 60), release.author, when, why
+    return str(release.sequence), release.action, short(what, 60), who(release.author), when, why
 
 
 def _log_versions(versions: list[Version], as_json: bool) -> None:
@@ -82,7 +99,7 @@ def _log_versions(versions: list[Version], as_json: bool) -> None:
     rows = [
         (
             f"{'*' if v.live else ' '} v{v.number}",
-            v.author,
+            who(v.author),
             ago(v.time),
             f"{v.size} B",
             v.bundle[:8],
@@ -94,12 +111,24 @@ def _log_versions(versions: list[Version], as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
-@click.option("-v", "--version", "number", type=int, help="Which version; default: the live one.")
+@click.argument("name", shell_complete=complete_function)
+@click.option(
+    "-v",
+    "--version",
+    "number",
+    type=int,
+    metavar="NUMBER",
+    help="Which version; default: the live one.",
+)
 @as_json
 @click.pass_context
 def show_(ctx: click.Context, name: str, number: int | None, as_json: bool) -> None:
-    """Show the source of function NAME, and what travels with it."""
+    """Show the source of function NAME, and what travels with it.
+
+    \b
+    scatter show score               the live version
+    scatter show score -v 3          version 3
+    """
     releases = client_of(ctx).releases
     version = releases.version(name, number)
     bundle = releases.fetch(version)
@@ -130,13 +159,13 @@ def text_of(bundle: Bundle) -> str:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_function)
 @click.argument("old", type=int, required=False)
 @click.argument("new", type=int, required=False)
 @as_json
 @click.pass_context
 def diff_(ctx: click.Context, name: str, old: int | None, new: int | None, as_json: bool) -> None:
-    """Compare two versions of function NAME; by default the live one with the one before.
+    """Compare two versions of function NAME. Without numbers: the live one with the one before.
 
     \b
     scatter diff score               what the live version changed
@@ -171,77 +200,13 @@ def _earlier(releases: Releases, later: Version, old: int | None) -> Version | N
 @click.command()
 @as_json
 @click.pass_context
-def status_(ctx: click.Context, as_json: bool) -> None:
-    """Show which process runs what, who is behind, and what was refused."""
-    from scatter.reports import read_reports
-
-    releases = client_of(ctx).releases
-    functions = releases.functions()
-    tip = releases.journal.ledger.sequence
-    reports = read_reports(releases.journal.store)
-    if as_json:
-        body = {
-            "sequence": tip,
-            "functions": [_function_fields(s) for s in functions.values()],
-            "processes": [asdict(r) for r in reports],
-        }
-        data_json("status", body)
-        return
-    if not functions and not reports:
-        say("No functions and no processes yet. Start with `scatter demo`.")
-        return
-    _show_functions(functions, reports)
-    _show_processes(reports, tip)
-
-
-def _show_functions(functions: dict[str, FunctionState], reports: list[ProcessReport]) -> None:
-    rows = []
-    for name, state in functions.items():
-        running = [r.functions[name] for r in reports if name in r.functions]
-        on_live = sum(version == state.version for version in running)
-        others = sorted({v for v in running if v != state.version})
-        rest = f" ({', '.join(number_of(v) for v in others)})" if others else ""
-        rows.append(
-            (
-                name,
-                number_of(state.version),
-                f"{on_live}/{len(running)}{rest}",
-                state.author,
-                ago(state.time),
-            )
-        )
-    table(("FUNCTION", "LIVE", "RUNNING IT", "BY", "WHEN"), rows)
-
-
-def _show_processes(reports: list[ProcessReport], tip: int) -> None:
-    data("")
-    if not reports:
-        say("No process has reported. Does your application call scatter_agent.start()?")
-        return
-    rows = []
-    for report in reports:
-        behind = tip - report.sequence
-        where = "current" if behind <= 0 else f"{behind} behind"
-        trouble = [f"{r.function} v{r.version} refused: {r.reason}" for r in report.refused]
-        trouble += [f"{name} held" for name in report.held]
-        rows.append(
-            (
-                f"{report.host}:{report.pid}",
-                report.application,
-                report.python,
-                report.state,
-                where,
-                "; ".join(trouble),
-            )
-        )
-    table(("PROCESS", "APPLICATION", "PYTHON", "STATE", f"AT {tip}", "NOTES"), rows)
-
-
-@click.command()
-@as_json
-@click.pass_context
 def config_(ctx: click.Context, as_json: bool) -> None:
-    """Show each setting, its value and where it came from."""
+    """Show each setting, its value and where it came from.
+
+    \b
+    scatter config
+    scatter -n shop config           with what the command line sets
+    """
     rows = list(settings_of(ctx).shown())
     if as_json:
         body = [{"name": n, "value": v, "origin": o} for n, v, o in rows]

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from scatter.cli.app import client_of, settings_of
-from scatter.cli.output import data, say
+from scatter.cli.output import data, in_colour, say
 
 
 @click.command()
@@ -16,7 +16,7 @@ from scatter.cli.output import data, say
 @click.option("--diff", "show_diff", is_flag=True, help="Show what each push changed.")
 @click.pass_context
 def watch_(ctx: click.Context, paths: tuple[Path, ...], show_diff: bool) -> None:
-    """Push functions as they are saved, all that one save changed in one release.
+    """Push functions as they are saved. What one save changed is one release.
 
     Files are read, never imported or run. Stop with Ctrl-C.
 
@@ -29,7 +29,7 @@ def watch_(ctx: click.Context, paths: tuple[Path, ...], show_diff: bool) -> None
 
     client, settings = client_of(ctx), settings_of(ctx)
     chosen = paths or tuple(Path(p) for p in settings.paths)
-    text = Text.on(sys.stdout, show_diff=show_diff)
+    text = Text(colour=in_colour(sys.stdout), show_diff=show_diff)
 
     def show(event: Event) -> None:
         for line in text.lines(event):
@@ -44,10 +44,14 @@ def watch_(ctx: click.Context, paths: tuple[Path, ...], show_diff: bool) -> None
 @click.command()
 @click.option("--data", "data_dir", type=click.Path(path_type=Path), help="Where data is kept.")
 def server_(data_dir: Path | None) -> None:
-    """Run this user's embedded server in the foreground: the one that local:// uses.
+    """Run this user's embedded server in the foreground. It is the one that local:// uses.
 
     It listens on a private unix socket, keeps its data in the user's data directory, and ends
     with Ctrl-C.
+
+    \b
+    scatter server
+    scatter server --data ./data     keep the data here
     """
     from scatter.server import serve_forever
 
@@ -59,10 +63,17 @@ def server_(data_dir: Path | None) -> None:
 @click.command()
 @click.option("--keep", is_flag=True, help="Stay, so that you can edit the file yourself.")
 def demo_(keep: bool) -> None:
-    """Show the whole thing in 20 seconds: two workers, traffic, edits, a refusal, a rollback."""
+    """See the whole thing work, in 20 seconds. Two workers, traffic, edits, a refusal, a rollback.
+
+    Needs nothing but a server to start (`pip install 'scatter[local]'`), and leaves nothing.
+
+    \b
+    scatter demo
+    scatter demo --keep              then edit and save the file that it names
+    """
     from scatter.demo import run
 
-    run(keep=keep)
+    run(keep=keep, say=data)
 
 
 @click.command()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import __future__
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
@@ -50,14 +50,62 @@ def assemble(
         Refused: `bad-source`, when this Python cannot compile it.
 
     """
+
+    def body() -> list[ast.stmt]:
+        statements = _definitions(bundle, travelling, lines)
+        return statements + _target(bundle, lines.get(bundle.qualname, 1))
+
+    return _rename(_compile(bundle, given, body, file), _owner(bundle))
+
+
+def assemble_items(
+    bundle: Bundle,
+    names: Collection[str],
+    wanted: Sequence[str],
+    given: Sequence[str],
+    file: str,
+) -> CodeType:
+    """Return code that defines a factory of some items alone, which returns those `wanted`.
+
+    Raises:
+        Refused: `bad-source`.
+
+    """
+
+    def body() -> list[ast.stmt]:
+        return [*_definitions(bundle, names, {}), *_return(wanted)]
+
+    return _rename(_compile(bundle, given, body, file), _owner(bundle))
+
+
+def _return(names: Sequence[str]) -> list[ast.stmt]:
+    """Return the statement that returns a tuple of these names."""
+    made = ast.parse(f"return ({', '.join(names)},)").body
+    _place_at(made[0], 1)
+    return made
+
+
+def _definitions(
+    bundle: Bundle, names: Collection[str], lines: Mapping[str, int]
+) -> list[ast.stmt]:
+    """Return the statements of some items, in the order of their file; each text once.
+
+    Names that one statement binds (a `try` with two imports) share its text.
+    """
+    sources = {
+        item.source: lines.get(item.name, 1)
+        for item in bundle.items
+        if item.name in names and item.source
+    }
+    return [node for text, line in sources.items() for node in _statements(text, line)]
+
+
+def _compile(
+    bundle: Bundle, given: Sequence[str], body: Callable[[], list[ast.stmt]], file: str
+) -> CodeType:
     try:
-        body: list[ast.stmt] = []
-        for item in bundle.items:
-            if item.name in travelling and item.source:
-                body += _statements(item.source, lines.get(item.name, 1))
-        body += _target(bundle, lines.get(bundle.qualname, 1))
-        module = _factory(given, body)
-        code = compile(module, file, "exec", _future_flags(bundle), dont_inherit=True)
+        module = _factory(given, body())
+        code: CodeType = compile(module, file, "exec", _future_flags(bundle), dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise Refused(
             "bad-source",
@@ -65,7 +113,7 @@ def assemble(
             function=bundle.function,
             hint="It may need a newer Python than this process has.",
         ) from error
-    return _rename(code, _owner(bundle))
+    return code
 
 
 def _statements(source: str, line: int) -> list[ast.stmt]:

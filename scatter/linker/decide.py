@@ -146,14 +146,14 @@ def _state(item: Item, home: Home) -> Verdict:
 
 
 def _tracked(item: Item, home: Home) -> Verdict:
-    if item.name in home.globals:
+    if item.name in home.globals and home.is_tracked(item.name):
         return "live"
     if home.resolve(item.source) is not None:
         return "borrowed"
     raise Refused(
         "missing-function",
-        f"`{item.source}` is a tracked function that this process does not have, and the "
-        "namespace has no version of it.",
+        f"`{item.source}` is a tracked function that this process does not have or does not "
+        "track, and the namespace has no version of it.",
         hint=f"Push `{item.source}` too.",
     )
 

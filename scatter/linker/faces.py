@@ -22,12 +22,13 @@ def show(file: str, pieces: Iterable[tuple[int, str]], owner: Any) -> None:
 
     Args:
         file: From `file_name`.
-        pieces: (first line, text) of each definition; lines in between are empty.
+        pieces: (first line, text) of each definition; lines in between are empty. Those on line
+            0 stood nowhere, and are left out.
         owner: The function object of the version.
 
     """
     lines: list[str] = []
-    for first, text in sorted(pieces):
+    for first, text in sorted(piece for piece in pieces if piece[0]):
         lines += ["\n"] * (first - 1 - len(lines))
         own = [f"{line}\n" for line in text.split("\n")]
         lines[first - 1 : first - 1 + len(own)] = own

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import pickle
-import sys
 from types import CodeType, FunctionType
 from typing import Any
 
 from scatter import trampoline
-from scatter.bundle import Bundle, Item
+from scatter.bundle import Bundle
 from scatter.errors import Refused
-from scatter.linker.assemble import CELL, FACTORY, LIVE_CLASS, assemble, execute, items_named
+from scatter.linker.assemble import CELL, FACTORY, LIVE_CLASS, assemble, items_named
+from scatter.linker.check import check_members, check_names, live_class
+from scatter.linker.classes import make_classes
 from scatter.linker.decide import Decision, decide
 from scatter.linker.faces import file_name, show
 from scatter.linker.home import Home
+from scatter.linker.state import create_state, link_failed
+from scatter.linker.values import check_python, unpickle
 from scatter.model import Change
 from scatter.slot import Linked
 
@@ -33,9 +35,9 @@ def link(bundle: Bundle, change: Change, home: Home, deployed: FunctionType | No
     """
     version = change.version or 0
     try:
-        _check_python(bundle)
+        check_python(bundle)
         if bundle.pickle:
-            return _unpickled(bundle, change)
+            return _unpickled(bundle, change, home)
         return _from_source(bundle, change, home, deployed)
     except Refused as error:
         raise Refused(
@@ -53,50 +55,39 @@ def shell(bundle: Bundle, home: Home) -> FunctionType:
     It is made by a `def`, not by `FunctionType`: CPython 3.13 specialises calls only of those.
     """
     scope: dict[str, FunctionType] = {}
-    name = bundle.qualname.rpartition(".")[2]
-    text = f"def {name}(*args, **kwargs): raise RuntimeError('not loaded yet')"
+    text = "def shell(*args, **kwargs): raise RuntimeError('not loaded yet')"
     exec(compile(text, "<scatter>", "exec", dont_inherit=True), home.globals, scope)
-    function = scope[name]
+    function = scope["shell"]
+    function.__name__ = bundle.qualname.rpartition(".")[2]
     function.__qualname__ = bundle.qualname
     function.__module__ = bundle.module or "__main__"
     return function
 
 
-def _check_python(bundle: Bundle) -> None:
-    """Refuse pickles of another Python: they load, and crash the interpreter when called."""
-    here = sys.implementation.cache_tag
-    if bundle.python and bundle.python != here:
-        raise Refused(
-            "wrong-python",
-            f"`{bundle.function}` carries captured values of {bundle.python}; "
-            f"this process is {here}.",
-            hint="Push it from a file, or from the same Python version.",
-        )
-
-
 def _from_source(
     bundle: Bundle, change: Change, home: Home, deployed: FunctionType | None
 ) -> Linked:
+    check_names(bundle, home)
+    check_members(bundle, home)
     decision = decide(bundle, home)
-    travelling = decision.names("travels")
-    given = _given(bundle, decision, home)
     lines = _lines(bundle, change)
     file = file_name(bundle.function, change.version, change.bundle)
-    code = assemble(bundle, travelling, tuple(given), lines, file)
-    created = _create_state(bundle, decision, home, file)
+    created = create_state(bundle, decision, home, file)
     try:
-        target, in_class = _run_factory(code, home, given, bundle)
-        if in_class is not None and _uses_class(code):
-            _set_class(in_class, _live_class(bundle, home))
-        target = _plain(target)
+        given = _given(bundle, decision, home)
+        given |= make_classes(bundle, decision, home, given, file)
+        travelling = [name for name in decision.names("travels") if name not in given]
+        code = assemble(bundle, travelling, tuple(given), lines, file)
+        target = _bound(code, bundle, home, given)
         if isinstance(target, FunctionType):
             _check_kind(target, deployed, bundle)
     except BaseException:
         for name in created:
             home.globals.pop(name, None)
         raise
-    pieces = [(lines.get(bundle.qualname, 1), bundle.source)]
-    pieces += [(lines.get(i.name, 1), i.source) for i in items_named(bundle.items, travelling)]
+    moved = decision.names("travels")
+    pieces = [(lines[bundle.qualname], bundle.source)]
+    pieces += [(lines[i.name], i.source) for i in items_named(bundle.items, moved)]
     show(file, pieces, target)
     return Linked(
         function=bundle.function,
@@ -111,65 +102,48 @@ def _from_source(
 
 
 def _lines(bundle: Bundle, change: Change) -> dict[str, int]:
-    """Return the first line of the function and of each item; 1 where the version does not say."""
+    """Return the first line of the function and of each item; 0 where the version does not say."""
     names = (bundle.qualname, *(item.name for item in bundle.items))
-    lines = change.lines if len(change.lines) == len(names) else (1,) * len(names)
-    return {name: line or 1 for name, line in zip(names, lines, strict=True)}
+    lines = change.lines if len(change.lines) == len(names) else (1,) + (0,) * (len(names) - 1)
+    return dict(zip(names, lines, strict=True))
 
 
 def _given(bundle: Bundle, decision: Decision, home: Home) -> dict[str, Any]:
-    """Return what the factory is given by value: borrowed functions, captured values, the class."""
+    """Return what the factory is given by value: borrowed functions, captured values, the class.
+
+    Where the function's own name is nothing in its module (it was fetched), it is given too.
+    """
     given: dict[str, Any] = {}
+    if "." not in bundle.qualname and bundle.qualname.isidentifier():
+        function = None if bundle.qualname in home.globals else home.resolve(bundle.function)
+        given |= {bundle.qualname: function} if function else {}
     for item in items_named(bundle.items, decision.names("borrowed")):
         given[item.name] = home.resolve(item.source)
     for item in items_named(bundle.items, decision.names("unpickled")):
-        given[item.name] = _unpickle(item.pickle, item.name, bundle)
+        given[item.name] = unpickle(item.pickle, item.name, bundle, home.resolve)
     for cell in bundle.cells:
-        given[cell.name] = _unpickle(cell.pickle, cell.name, bundle)
+        given[cell.name] = unpickle(cell.pickle, cell.name, bundle, home.resolve)
     if bundle.class_names:
-        given[LIVE_CLASS] = _live_class(bundle, home)
+        given[LIVE_CLASS] = live_class(bundle, home)
     return given
 
 
-def _create_state(bundle: Bundle, decision: Decision, home: Home, file: str) -> list[str]:
-    """Make state that this process lacks: an empty container, a lock. Once, and never again.
-
-    Returns:
-        The names that were added to the module.
-
-    """
-    items = items_named(bundle.items, decision.names("created"))
-    if not items:
-        return []
-    scope = dict(home.globals)
-    needed = _reach(items, bundle.items)
-    travelling = [i for i in bundle.items if i.name in needed and _travels(i, decision)]
-    try:
-        for item in [*travelling, *items]:
-            execute(item.source, file, scope)
-    except Exception as error:
-        raise _link_failed(error, bundle) from error
-    made = {item.name: scope[item.name] for item in items}
-    return [name for name, new in made.items() if home.globals.setdefault(name, new) is new]
+def _bound(code: CodeType, bundle: Bundle, home: Home, given: dict[str, Any]) -> Any:
+    """Return what the factory makes: the version's function, or what a decorator made of it."""
+    target, in_class = _run_factory(code, home, given, bundle)
+    if in_class is not None and _uses_class(code):
+        _set_class(in_class, live_class(bundle, home))
+    target = _plain(target)
+    if not callable(target):
+        raise Refused(
+            "link-failed",
+            f"A decorator of `{bundle.function}` returned {target!r}, which cannot be called.",
+            hint="Decorators below @scatter.track must return a function.",
+        )
+    return target
 
 
-def _travels(item: Item, decision: Decision) -> bool:
-    return decision.verdicts[item.name] == "travels"
-
-
-def _reach(items: list[Item], known: tuple[Item, ...]) -> set[str]:
-    """Return the names that items use, directly or through others."""
-    uses = {item.name: item.uses for item in known}
-    reached, todo = set[str](), [use for item in items for use in item.uses]
-    while todo:
-        name = todo.pop()
-        if name not in reached:
-            reached.add(name)
-            todo += uses.get(name, ())
-    return reached
-
-
-def _run_factory(code: Any, home: Home, given: dict[str, Any], bundle: Bundle) -> Any:
+def _run_factory(code: CodeType, home: Home, given: dict[str, Any], bundle: Bundle) -> Any:
     """Execute the factory's definition and the factory; return what it returns."""
     scope: dict[str, Any] = {}
     try:
@@ -178,18 +152,7 @@ def _run_factory(code: Any, home: Home, given: dict[str, Any], bundle: Bundle) -
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise _link_failed(error, bundle) from error
-
-
-def _link_failed(error: BaseException, bundle: Bundle) -> Refused:
-    missing = isinstance(error, ImportError)
-    return Refused(
-        "missing-import" if missing else "link-failed",
-        f"Binding `{bundle.function}` raised {type(error).__name__}: {error}.",
-        hint="Install what it imports where it runs, then push again."
-        if missing
-        else "A default, a decorator or an import of the new code fails in this process.",
-    )
+        raise link_failed(error, bundle) from error
 
 
 def _set_class(in_class: FunctionType, live: type) -> None:
@@ -209,21 +172,6 @@ def _plain(target: Any) -> Any:
     """Return the function in a static or class method or property."""
     target = target.fget if isinstance(target, property) else target
     return getattr(target, "__func__", target)
-
-
-def _live_class(bundle: Bundle, home: Home) -> type:
-    """Return the live class that a method belongs to."""
-    found: Any = home.globals
-    owner = bundle.qualname.rpartition(".")[0]
-    for name in owner.split("."):
-        found = found.get(name) if isinstance(found, dict) else getattr(found, name, None)
-    if not isinstance(found, type):
-        raise Refused(
-            "missing-class",
-            f"`{bundle.function}` is a method of `{owner}`, and this process has no such class.",
-            hint="Deploy the class first.",
-        )
-    return found
 
 
 def _check_kind(function: FunctionType, deployed: FunctionType | None, bundle: Bundle) -> None:
@@ -248,9 +196,9 @@ _KINDS = {
 }
 
 
-def _unpickled(bundle: Bundle, change: Change) -> Linked:
+def _unpickled(bundle: Bundle, change: Change, home: Home) -> Linked:
     """Return a version that was captured whole, because its source was not to be had."""
-    target = _unpickle(bundle.pickle, bundle.qualname, bundle)
+    target = unpickle(bundle.pickle, bundle.qualname, bundle, home.resolve)
     if not callable(target):
         raise Refused("bad-bundle", f"`{bundle.function}` holds no function.")
     return Linked(
@@ -261,16 +209,3 @@ def _unpickled(bundle: Bundle, change: Change) -> Linked:
         source=bundle.source,
         notes=("captured whole: it runs on its own copy of the values that it uses",),
     )
-
-
-def _unpickle(data: bytes, name: str, bundle: Bundle) -> Any:
-    try:
-        return pickle.loads(data)
-    except Exception as error:
-        missing = isinstance(error, ImportError)
-        raise Refused(
-            "missing-import" if missing else "link-failed",
-            f"The captured value of `{name}` in `{bundle.function}` cannot be loaded here: "
-            f"{type(error).__name__}: {error}.",
-            hint="Install what it needs where it runs, or create the value at run time.",
-        ) from error

@@ -21,6 +21,7 @@ from scatter.errors import ScatterError, Untrusted
 from scatter.locks import ForkSafeLock
 from scatter.log import envelope, statement
 from scatter.log.ledger import Ledger
+from scatter.log.versions import find_versions
 from scatter.model import Action, Change, Release, Version
 from scatter.store.port import Hints, Store
 from scatter.trust import Signer, Unsigned, Verifier
@@ -41,6 +42,7 @@ class Draft:
         changes: The functions concerned.
         bundles: Digest → bytes of the bundles that the store may not have yet.
         forget: Function → numbers of versions that go (all of them if empty).
+        remove: Digests of bundles that no version needs any more.
         author, message, git, python: As in `Release`.
 
     """
@@ -49,6 +51,7 @@ class Draft:
     changes: tuple[Change, ...]
     bundles: Mapping[str, bytes] = field(default_factory=dict)
     forget: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    remove: frozenset[str] = frozenset()
     author: str = ""
     message: str = ""
     git: str = ""
@@ -127,7 +130,7 @@ class Journal:
 
     def _begin_at_snapshot(self) -> None:
         """Skip to the newest snapshot, if the store points at a good one."""
-        tail = self.store.read(0, 0, recent=False)
+        tail = self.store.read(0, 0)
         if tail.tip <= SNAPSHOT_EVERY or not tail.snapshot:
             return
         try:
@@ -138,15 +141,18 @@ class Journal:
         except Untrusted:
             return  # a wrong hint: the whole log is read instead, and checked
 
-    def append(self, make: Callable[[Ledger], Draft | None]) -> Release | None:
+    def append(
+        self, make: Callable[[Ledger], Draft | None], *, dry_run: bool = False
+    ) -> Release | None:
         """Append one release.
 
         Args:
             make: Given the ledger at the tip, returns what to release, or None for nothing.
                 Called again after a lost race; raises `Conflict` when it should not go on.
+            dry_run: Do everything but sign and write.
 
         Returns:
-            The release that is now in the log; None when `make` wanted none.
+            The release that is now in the log, or would be; None when `make` wanted none.
 
         Raises:
             ScatterError: The race was lost 100 times.
@@ -154,13 +160,18 @@ class Journal:
         """
         with self._lock:
             for number in range(_TRIES):
-                draft = self._drafted(make, read_on=number > 0 or not self.ledger.sequence)
+                at_tip = dry_run or number > 0 or not self.ledger.sequence
+                draft = self._drafted(make, read_on=at_tip)
                 if draft is None:
                     return None
-                release, entry, bundles = self._write(draft)
+                release, bundles = self._place(draft)
+                if dry_run:
+                    return release
+                entry = self._seal(release)
                 hints = Hints(
                     versions={c.function: c.version or 0 for c in release.changes if c.created},
                     forget=draft.forget,
+                    remove=draft.remove,
                     snapshot=bool(release.snapshot),
                 )
                 if self.store.append(release.sequence, entry, bundles, hints):
@@ -187,8 +198,8 @@ class Journal:
         self.catch_up(to_append=True)
         return make(self.ledger)
 
-    def _write(self, draft: Draft) -> tuple[Release, bytes, dict[str, bytes]]:
-        """Return the release of a draft at the tip, its entry, and all bundles to be written."""
+    def _place(self, draft: Draft) -> tuple[Release, dict[str, bytes]]:
+        """Return the release of a draft at the tip, and all bundles to be written."""
         bundles = dict(draft.bundles)
         snapshot = ""
         due = max(SNAPSHOT_EVERY, len(self.ledger.functions))
@@ -209,9 +220,13 @@ class Journal:
             python=draft.python,
             snapshot=snapshot,
         )
+        return release, bundles
+
+    def _seal(self, release: Release) -> bytes:
+        """Return the signed entry of a release."""
         text = statement.write(release)
         signatures = self._signer.sign(text, namespace=self.ledger.namespace)
-        return release, envelope.seal(text, signatures), bundles
+        return envelope.seal(text, signatures)
 
     def bundles(self, changes: Iterable[Change]) -> dict[str, bytes]:
         """Return digest → bytes of the bundles that these changes name, each checked.
@@ -221,11 +236,11 @@ class Journal:
         """
         with self._lock:
             wanted = {c.bundle: c.size for c in changes if c.bundle}
-            found = {d: self._recent[d] for d in wanted if d in self._recent}
+            found = _checked(wanted, self._recent)
             rest = wanted.keys() - found.keys()
             if rest:
-                found |= self.store.bundles(sorted(rest))
-        return {d: data for d, data in found.items() if _is_bundle(d, wanted[d], data)}
+                found |= _checked(wanted, self.store.bundles(sorted(rest)))
+        return found
 
     def version(self, function: str, number: int) -> Version | None:
         """Return one version of a function; None when the log has no such version."""
@@ -242,61 +257,11 @@ class Journal:
     ) -> list[Version]:
         """Return versions of a function: newest first, or oldest first with `above`.
 
-        Deleted versions are left out. The ledger should be caught up.
+        Removed versions are left out. The ledger should be caught up.
         """
-        state = self.ledger.functions.get(function)
-        if state is None or state.version is None:
-            return []
-        hints = self.store.versions(function, below=below, above=above, limit=limit)
-        if not hints and not self.store.versions(function, limit=1):
-            hints = self._scan(function, below, above)[:limit]
-        entries = self.store.entries([sequence for _, sequence in hints])
-        found: dict[int, Version] = {}
-        for (number, _), entry in zip(hints, entries, strict=True):
-            version = self._version_in(entry, function) if entry else None
-            if version and version.number == number:
-                found[number] = version
-        return list(found.values())
-
-    def _scan(self, function: str, below: int | None, above: int | None) -> list[tuple[int, int]]:
-        """Return what the hints of a function should say, from the whole log: they were lost."""
-        found: list[tuple[int, int]] = []
-        for first in range(1, self.ledger.sequence + 1, _PAGE):
-            last = min(first + _PAGE, self.ledger.sequence + 1)
-            for entry in self.store.entries(range(first, last)):
-                version = self._version_in(entry, function) if entry else None
-                if version:
-                    found.append((version.number, version.sequence))
-        if above is not None:
-            return [row for row in found if row[0] > above]
-        return [row for row in reversed(found) if below is None or row[0] < below]
-
-    def _version_in(self, entry: bytes, function: str) -> Version | None:
-        """Return the version of `function` that an entry created, if it did."""
-        try:
-            release, _ = self.ledger.open(entry)
-        except Untrusted:
-            return None
-        live = self.ledger.functions[function].version
-        for change in release.changes:
-            if change.function == function and change.created and change.version:
-                return Version(
-                    function=function,
-                    number=change.version,
-                    bundle=change.bundle,
-                    size=change.size,
-                    author=release.author,
-                    time=release.time,
-                    message=release.message,
-                    git=release.git,
-                    python=release.python,
-                    base=change.base,
-                    sequence=release.sequence,
-                    live=change.version == live,
-                    lines=change.lines,
-                    file=change.file,
-                )
-        return None
+        return find_versions(
+            self.store, self.ledger, function, below=below, above=above, limit=limit
+        )
 
     def releases(self, *, before: int | None = None, limit: int = 20) -> list[Release]:
         """Return releases of the log, newest first, below sequence `before` if given."""
@@ -308,6 +273,11 @@ class Journal:
         for entry in self.store.entries(wanted):
             if entry is not None:
                 yield self.ledger.open(entry)[0]
+
+
+def _checked(sizes: Mapping[str, int], data: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return those bundles from the store that are what a release names."""
+    return {d: data[d] for d in sizes if d in data and _is_bundle(d, sizes[d], data[d])}
 
 
 def _is_bundle(digest: str, size: int, data: bytes) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -129,11 +129,11 @@ class Ledger:
             {
                 "live": statement.change_fields(state.live),
                 **{name: getattr(state, name) for name in _STATE_FIELDS},
+                "kept": list(state.kept),
             }
             for _, state in sorted(self._functions.items())
         ]
-        text = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-        return _SNAPSHOT_MAGIC + zlib.compress(text, 6)
+        return _SNAPSHOT_MAGIC + zlib.compress(statement.write_json(rows), 6)
 
     def restore(self, entry: bytes, snapshot: bytes) -> Release:
         """Begin after the release in `entry`, which carries `snapshot` (its digest is checked).
@@ -147,7 +147,7 @@ class Ledger:
             raise Untrusted("wrong-snapshot", "A snapshot is not the one that its release names.")
         try:
             functions = _read_snapshot(snapshot)  # the state before the release itself
-        except (ValueError, TypeError, KeyError, zlib.error) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, Untrusted, zlib.error) as error:
             raise Untrusted("wrong-snapshot", f"A snapshot cannot be read: {error}.") from error
         self._functions = functions | _next_states(functions, release)
         self._head = _Head(release.sequence, statement.hash_of(text), release.sequence)
@@ -177,8 +177,24 @@ def _next_states(
             time=release.time,
             last=max(last, expected),
             previous=_previous(before, change),
+            **_left(before, change, last),
         )
     return states
+
+
+def _left(before: FunctionState | None, change: Change, last: int) -> dict[str, Any]:
+    """Return which versions exist after a change, as `floor` and `kept`."""
+    if change.version is None:
+        return {"floor": last + 1, "kept": ()}
+    floor, kept = (before.floor, before.kept) if before else (1, ())
+    below = min(change.removed_below, last + 1)
+    if not below:
+        return {"floor": floor, "kept": kept}
+    live = change.version
+    stays = {n for n in kept if n >= below}
+    if 0 < live < max(floor, below) and (live >= floor or live in kept):
+        stays.add(live)
+    return {"floor": max(floor, below), "kept": tuple(sorted(stays))}
 
 
 def _previous(before: FunctionState | None, change: Change) -> int:
@@ -188,13 +204,14 @@ def _previous(before: FunctionState | None, change: Change) -> int:
     return before.previous if before.version == change.version else before.version or SHIPPED
 
 
-_STATE_FIELDS = (
-    "sequence",
-    "author",
-    "time",
-    "last",
-    "previous",
-)
+_STATE_FIELDS = {
+    "sequence": int,
+    "author": str,
+    "time": str,
+    "last": int,
+    "previous": int,
+    "floor": int,
+}
 
 
 def _read_snapshot(snapshot: bytes) -> dict[str, FunctionState]:
@@ -202,14 +219,30 @@ def _read_snapshot(snapshot: bytes) -> dict[str, FunctionState]:
         raise ValueError("it does not begin with SCS1")
     inflater = zlib.decompressobj()
     text = inflater.decompress(snapshot[4:], _MAX_SNAPSHOT_BYTES)
-    if not inflater.eof:
-        raise ValueError("it is cut short or too long")
-    rows: list[dict[str, Any]] = json.loads(text)
-    states = (_read_state(row) for row in rows)
-    return {state.function: state for state in states}
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError("it is cut short or too long, or followed by more")
+    rows = json.loads(text.decode("utf-8"))
+    statement.check_text(rows)
+    if type(rows) is not list:
+        raise TypeError("expected a list")
+    states = [_read_state(row) for row in rows]
+    found = {state.function: state for state in states}
+    if len(found) != len(states):
+        raise ValueError("a function occurs twice")
+    return found
 
 
-def _read_state(row: dict[str, Any]) -> FunctionState:
-    live = statement.read_change(row.pop("live"))
-    state = FunctionState(function=live.function, live=live, **row)
-    return replace(state, sequence=int(state.sequence), last=int(state.last))
+def _read_state(row: Any) -> FunctionState:
+    if type(row) is not dict or row.keys() != {"live", "kept", *_STATE_FIELDS}:
+        raise TypeError("a row has other fields than expected")
+    live, kept = statement.read_change(row.pop("live")), row.pop("kept")
+    if type(kept) is not list or not all(type(n) is int and n > 0 for n in kept):
+        raise TypeError("kept versions are numbers")
+    for name, value in row.items():
+        if type(value) is not _STATE_FIELDS[name]:
+            raise TypeError(f"{name} has the wrong type")
+    state = FunctionState(function=live.function, live=live, kept=tuple(kept), **row)
+    least = (state.sequence - 1, state.previous, state.floor - 1, state.last - (live.version or 0))
+    if min(least) < 0:
+        raise ValueError("a number is out of range")
+    return state

@@ -13,7 +13,7 @@ import hashlib
 import json
 from typing import Any, NoReturn
 
-from scatter.errors import Untrusted
+from scatter.errors import Untrusted, UsageError
 from scatter.model import ACTIONS, Change, Release
 
 FORMAT = 1
@@ -35,6 +35,7 @@ _CHANGE_EXTRAS: dict[str, type] = {
     "size": int,
     "base": int,
     "created": bool,
+    "removed_below": int,
     "lines": list,
     "file": str,
 }
@@ -51,7 +52,33 @@ def write(release: Release) -> bytes:
     fields |= {name: getattr(release, name) for name in _RELEASE_FIELDS if name != "format"}
     fields["changes"] = [change_fields(change) for change in release.changes]
     fields |= {n: getattr(release, n) for n in _RELEASE_EXTRAS if getattr(release, n)}
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return write_json(fields)
+
+
+def write_json(value: Any) -> bytes:
+    """Return a value as compact JSON.
+
+    Raises:
+        UsageError: It has text that is no Unicode (arguments of a command in another encoding).
+
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"Expected text in Unicode, found {error.object[error.start : error.end]!r}. "
+            "Write it in UTF-8."
+        ) from error
+
+
+def check_text(value: Any) -> None:
+    """Return if all text in a value is Unicode: JSON can write half a character.
+
+    Raises:
+        ValueError: It is not.
+
+    """
+    json.dumps(value, ensure_ascii=False).encode("utf-8")
 
 
 def change_fields(change: Change) -> dict[str, Any]:
@@ -73,6 +100,7 @@ def read(statement: bytes) -> Release:
     """
     try:
         fields = json.loads(statement.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no)
+        check_text(fields)
     except (ValueError, RecursionError) as error:
         raise _bad(str(error)) from error
     _check_fields(fields, _RELEASE_FIELDS, _RELEASE_EXTRAS)
@@ -94,7 +122,7 @@ def read_change(fields: Any) -> Change:
     if not all(type(line) is int and line >= 0 for line in lines):
         raise _bad("a line is no number")
     change = Change(**{"version": None, **fields, "lines": tuple(lines)})
-    numbers = (change.version or 0, change.size, change.base or 0)
+    numbers = (change.version or 0, change.size, change.base or 0, change.removed_below)
     is_hash = len(change.bundle) == 64 and set(change.bundle) <= set("0123456789abcdef")
     if min(numbers) < 0 or bool(change.version) != is_hash:
         raise _bad("a change's numbers or bundle digest are out of range")

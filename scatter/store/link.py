@@ -20,7 +20,7 @@ import secrets
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import redis
@@ -108,12 +108,16 @@ class Link:
 
     # commands ----------------------------------------------------------------------------
 
-    def run(self, commands: Sequence[Command], *, again: bool = True) -> list[Any]:
+    def run(
+        self, commands: Sequence[Command], *, again: bool = True, lenient: Container[int] = ()
+    ) -> list[Any]:
         """Send commands in one write and return their replies, as bytes.
 
         Args:
             commands: Each a tuple of name and arguments.
             again: Whether they may be sent twice, should the connection turn out dead.
+            lenient: Positions of commands whose reply is None when they are answered with an
+                error.
 
         Raises:
             StoreUnavailable: The server cannot be reached, or did not answer in time.
@@ -124,7 +128,7 @@ class Link:
         while True:
             try:
                 with self._lock:
-                    return self._run(commands, again)
+                    return self._run(commands, again, lenient)
             except _BusyError as busy:
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(
@@ -133,16 +137,18 @@ class Link:
                     ) from busy
             time.sleep(_BUSY_PAUSE_S)
 
-    def _run(self, commands: Sequence[Command], again: bool) -> list[Any]:
+    def _run(self, commands: Sequence[Command], again: bool, lenient: Container[int]) -> list[Any]:
         was_connected = self.connected
         try:
-            return self._exchange(commands)
+            return self._exchange(commands, lenient)
         except StoreUnavailable:
             if not (was_connected and again):
                 raise
-        return self._exchange(commands)  # an idle connection was dead; a new one may not be
+        return self._exchange(
+            commands, lenient
+        )  # an idle connection was dead; a new one may not be
 
-    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+    def _exchange(self, commands: Sequence[Command], lenient: Container[int]) -> list[Any]:
         connection = self._connected()
         try:
             _send(connection, commands)
@@ -150,9 +156,12 @@ class Link:
         except (redis.RedisError, OSError, AttributeError) as error:
             self.close()
             raise self._translated(error) from error
-        for command, reply in zip(commands, replies, strict=True):
+        for position, (command, reply) in enumerate(zip(commands, replies, strict=True)):
             if isinstance(reply, redis.ResponseError):
-                raise self._translated(reply, str(command[0])) from reply
+                translated = self._translated(reply, str(command[0]))
+                if position not in lenient or isinstance(translated, _BusyError):
+                    raise translated from reply
+                replies[position] = None
         return replies
 
     def _connected(self) -> Any:
@@ -163,7 +172,8 @@ class Link:
             try:
                 connection = self._dial()
                 connection.connect()
-            except (redis.RedisError, OSError) as error:
+            except (redis.RedisError, OSError, AttributeError, TypeError, ValueError) as error:
+                # whatever answers there may not be a Redis: redis-py then fails in many ways
                 raise self._translated(error) from error
             connection._parser.set_pubsub_push_handler(self._take_push)
             self.database = int(getattr(connection, "db", 0) or 0)
@@ -204,7 +214,11 @@ class Link:
         """End one subscription."""
         with self._lock:
             connection = self._connected()
-            _send(connection, [("UNSUBSCRIBE", channel)])
+            try:
+                _send(connection, [("UNSUBSCRIBE", channel)])
+            except (redis.RedisError, OSError, AttributeError) as error:
+                self.close()
+                raise self._translated(error) from error
 
     def wait(self, timeout_s: float, wake_fd: int) -> bool:
         """Wait until a notification is there, `wake_fd` can be read, or the time is up.
@@ -231,13 +245,18 @@ class Link:
         poll.register(connection._sock, select.POLLIN)
         poll.register(wake_fd, select.POLLIN)
         while True:
-            while connection.can_read(0):  # also what the parser or TLS holds already
+            while _has_read(connection):
                 connection.read_response(disable_decoding=True, push_request=True)
-            left_s = deadline - time.monotonic()
-            if self._pushes or left_s <= 0:
+            if self._pushes:
                 return False
-            if any(fd == wake_fd for fd, _ in poll.poll(left_s * 1000)):
+            left_s = max(0.0, deadline - time.monotonic())
+            found = poll.poll(left_s * 1000)
+            if any(fd == wake_fd for fd, _ in found):
                 return True
+            if found:
+                connection.read_response(disable_decoding=True, push_request=True)
+            elif not left_s:
+                return False
 
     def take_pushes(self) -> list[tuple[str, str]]:
         """Return (channel, message) of the notifications that came, and forget them."""
@@ -295,6 +314,17 @@ def _send(connection: Any, commands: Sequence[Command]) -> None:
     connection.send_packed_command([b"".join(parts)], check_health=False)
 
 
+def _has_read(connection: Any) -> bool:
+    """Return whether a message may be at hand without the socket being readable."""
+    reader = getattr(connection._parser, "_reader", None)
+    pending = getattr(connection._sock, "pending", None)  # what TLS holds
+    if pending is not None and pending():
+        return True
+    if reader is None:  # redis-py's own parser, which cannot be asked without the socket
+        return bool(connection.can_read(0))
+    return bool(reader.has_data())
+
+
 def _reply(connection: Any) -> Any:
     """Read one reply; an error of the server is returned, since more replies may follow."""
     try:
@@ -312,25 +342,30 @@ def _end(connection: Any) -> None:
 
 def _dialer(url: str, name: str, connect_timeout_s: float, reply_timeout_s: float) -> Dial:
     """Return what makes connections for a URL, with redis-py's own retries switched off."""
-    options: dict[str, Any] = {
+    ours: dict[str, Any] = {
         "protocol": 3,
         "client_name": name,
         "socket_timeout": reply_timeout_s,
         "socket_connect_timeout": connect_timeout_s,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
+        "decode_responses": False,
+        **_quiet(),
     }
     if url.startswith("unix://"):
-        del options["socket_connect_timeout"]
+        del ours["socket_connect_timeout"]
     try:
-        pool = redis.ConnectionPool.from_url(url, **options)
-    except (ValueError, TypeError) as error:
+        pool = redis.ConnectionPool.from_url(url)
+        given = {k: v for k, v in pool.connection_kwargs.items() if k not in _NOT_OURS}
+        pool.connection_class(**{**given, **ours})
+    except (ValueError, TypeError, redis.RedisError):
+        # what they say of it may have a part of the password
         raise UsageError(
-            f"{redact(url)} is no address of a Redis: {redact(str(error))}. "
-            "It looks like redis://user:password@host:6379/0."
+            f"{redact(url)} is no address of a Redis. "
+            "It looks like redis://user:secret@host:6379/0, with `@`, `/`, `:`, `?` and `#` in "
+            "user and secret written as %40, %2F, %3A, %3F and %23."
         ) from None
-    arguments = {k: v for k, v in pool.connection_kwargs.items() if k not in _NOT_OURS}
-    return lambda: pool.connection_class(**arguments, **_quiet())
+    return lambda: pool.connection_class(**{**given, **ours})
 
 
 _NOT_OURS = frozenset({"maint_notifications_config", "maint_notifications_pool_handler"})

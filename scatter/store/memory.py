@@ -44,7 +44,7 @@ class MemoryStore:
         after: int,
         limit: int = 64,
         *,
-        recent: bool = True,
+        recent: bool = False,
         to_append: bool = False,  # noqa: ARG002 - it costs nothing here
     ) -> Tail:
         """Return the entries after a sequence."""
@@ -84,6 +84,8 @@ class MemoryStore:
         for function, numbers in hints.forget.items():
             kept = [v for v in self._versions.get(function, []) if numbers and v[0] not in numbers]
             self._versions[function] = kept
+        for digest in hints.remove:
+            self._bundles.pop(digest, None)
         if hints.snapshot:
             self._snapshot = sequence
 

@@ -32,7 +32,7 @@ class Tail:
         entries: Envelopes of the releases after the asked sequence, in order, without a gap.
         tip: Highest sequence in the log at that moment (0: empty). More than
             `after + len(entries)` when the read was cut at its limit; less than `after` when the
-            log went backwards.
+            log went backwards. A read that brings `recent` along may leave both open.
         recent: Digest → bundle bytes of the newest release, where they were asked for and the
             store had them at hand.
         snapshot: Sequence of the newest release known to carry a snapshot (0: none). A hint, and
@@ -53,12 +53,15 @@ class Hints:
     Attributes:
         versions: Function → number of the version that this release created.
         forget: Function → version numbers that this release removed (all of them if empty).
+        remove: Digests of bundles that no version needs after this release. No hint but an order:
+            they are gone when the entry is there, and stay when it is not.
         snapshot: True when this release carries a snapshot.
 
     """
 
     versions: Mapping[str, int] = field(default_factory=dict)
     forget: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    remove: Iterable[str] = ()
     snapshot: bool = False
 
 
@@ -79,7 +82,7 @@ class Store(Protocol):
         ...
 
     def read(
-        self, after: int, limit: int = 64, *, recent: bool = True, to_append: bool = False
+        self, after: int, limit: int = 64, *, recent: bool = False, to_append: bool = False
     ) -> Tail:
         """Return up to `limit` entries after sequence `after`: one round trip.
 

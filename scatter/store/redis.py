@@ -32,6 +32,8 @@ from scatter.store.port import NO_HINTS, Hints, Tail
 RECENT_BYTES = 64 << 10
 """Bundles of a release that are larger in total are fetched by those who need them."""
 _FORGET_PROCESS_S = 86400
+_UNGUARDED = (0, -1)
+"""Generation of the connection, and sequence of the last entry, in which nothing is watched."""
 
 
 class RedisStore:
@@ -50,7 +52,7 @@ class RedisStore:
         self._namespace = namespace
         self._prefix = f"scatter:{{{namespace}}}:"
         self.link = Link(url, name=name, **options)
-        self._guard = (0, 0)
+        self._guard = _UNGUARDED
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._namespace} at {self.link!r}>"
@@ -70,27 +72,36 @@ class RedisStore:
         return self._prefix + ":".join(parts)
 
     def read(
-        self, after: int, limit: int = 64, *, recent: bool = True, to_append: bool = False
+        self, after: int, limit: int = 64, *, recent: bool = False, to_append: bool = False
     ) -> Tail:
         """Return the entries after a sequence."""
         log = self.key("log")
-        asked: dict[str, Command] = {"watch": ("WATCH", log)} if to_append else {}
-        asked["tip"] = ("HLEN", log)
-        if not after:
-            asked["snapshot"] = ("GET", self.key("snapshot"))
+        asked: dict[str, Command] = {}
+        if to_append:  # a connection that watched before may be past it: its EXEC would fail
+            asked |= {"unwatch": ("UNWATCH",), "watch": ("WATCH", log)}
         if limit:
             asked["entries"] = ("HMGET", log, *range(after + 1, after + 1 + limit))
         if limit and recent:
             asked["recent"] = ("HGETALL", self.key("recent"))
-        found = dict(zip(asked, self.link.run(list(asked.values())), strict=True))
-        if to_append:
-            self._guard = (self.link.generation, found["tip"])
+        else:
+            asked["tip"] = ("HLEN", log)
+        if not after:
+            asked["snapshot"] = ("GET", self.key("snapshot"))
+        hints = [number for number, name in enumerate(asked) if name in ("snapshot", "recent")]
+        replies = self.link.run(list(asked.values()), lenient=hints)
+        found: dict[str, Any] = dict(zip(asked, replies, strict=True))
         entries = _until_none(found.get("entries", ()))
+        end = after + len(entries)
+        tip = found.get("tip", end + (len(entries) == limit))
+        if to_append:
+            known = len(entries) < limit and tip >= end
+            self._guard = (self.link.generation, end) if known else _UNGUARDED
+        bundles: dict[bytes, bytes] = (found.get("recent") or {}) if entries else {}
         return Tail(
             entries=tuple(entries),
-            tip=found["tip"],
-            recent={d.decode(): data for d, data in found.get("recent", {}).items() if entries},
-            snapshot=int(found.get("snapshot") or 0),
+            tip=tip,
+            recent={digest.decode("ascii", "replace"): data for digest, data in bundles.items()},
+            snapshot=_number(found.get("snapshot")),
         )
 
     def entries(self, sequences: Sequence[int]) -> list[bytes | None]:
@@ -106,26 +117,34 @@ class RedisStore:
         """Write an entry with its bundles and hints in one transaction.
 
         HSETNX alone would write into a log that was emptied meanwhile, and leave a gap that no
-        reader gets over. So the log is watched from the moment at which its length was read; each
-        append reads it again for the next one, which then costs one round trip.
+        reader gets over. So the log is watched from the moment at which its end was read; each
+        append looks at it again for the next one, which then costs one round trip.
         """
-        was_guarded = self._guard == (self.link.generation, sequence - 1)
-        if not was_guarded and self.read(sequence, 0, to_append=True).tip != sequence - 1:
-            return False
+        was_guarded = self._is_guarded(sequence)
+        if not was_guarded:
+            self.read(sequence - 1, 1, to_append=True)
+            if not self._is_guarded(sequence):
+                return False
         log = self.key("log")
         commands: list[Command] = [("MULTI",)]
         commands += [("SETNX", self.key("bundle", d), data) for d, data in bundles.items()]
         commands += self._hint_commands(sequence, bundles, hints)
-        commands += [("HSETNX", log, sequence, entry), ("EXEC",), ("WATCH", log), ("HLEN", log)]
+        commands += [("HSETNX", log, sequence, entry), ("EXEC",)]
+        commands += [("WATCH", log), ("HEXISTS", log, sequence)]
         try:
-            *_, done, _, tip = self.link.run(commands, again=False)
+            *_, done, _, is_there = self.link.run(commands, again=False)
         except StoreUnavailable:
             (found,) = self.entries([sequence])
             if found is None and was_guarded:  # the connection had died since the last append
                 return self.append(sequence, entry, bundles, hints)
             return self._was_written(found, entry)
-        self._guard = (self.link.generation, tip)
-        return done is not None and bool(done[-1])
+        written = done is not None and done[-1] == 1
+        self._guard = (self.link.generation, sequence) if written and is_there else _UNGUARDED
+        return written
+
+    def _is_guarded(self, sequence: int) -> bool:
+        """Return whether `sequence` was seen to be the next one, and the log is watched since."""
+        return self._guard == (self.link.generation, sequence - 1)
 
     def _hint_commands(
         self, sequence: int, bundles: Mapping[str, bytes], hints: Hints
@@ -136,6 +155,7 @@ class RedisStore:
         for function, numbers in hints.forget.items():
             key = self.key("versions", function)
             commands += [("ZREMRANGEBYSCORE", key, n, n) for n in numbers] or [("DEL", key)]
+        commands += [("DEL", self.key("bundle", digest)) for digest in hints.remove]
         if hints.snapshot:
             commands.append(("SET", self.key("snapshot"), sequence))
         recent = [part for item in bundles.items() for part in item]
@@ -180,8 +200,9 @@ class RedisStore:
             command: Command = ("ZRANGEBYSCORE", key, f"({above}", "+inf")
         else:
             command = ("ZREVRANGEBYSCORE", key, "+inf" if below is None else f"({below}", "-inf")
-        (found,) = self.link.run([(*command, "WITHSCORES", "LIMIT", 0, limit)])
-        return [(int(score), int(member)) for member, score in _pairs(found)]
+        (found,) = self.link.run([(*command, "WITHSCORES", "LIMIT", 0, limit)], lenient=[0])
+        rows = [(_number(score), _number(member)) for member, score in _pairs(found or ())]
+        return [row for row in rows if min(row) > 0]
 
     def write_report(self, process: str, report: bytes, ttl_s: float) -> None:
         """Write a process's report."""
@@ -209,9 +230,10 @@ class RedisStore:
 
     def reports(self) -> dict[str, bytes]:
         """Return the reports of all live processes."""
-        (ids,) = self.link.run([("ZRANGE", self.key("processes"), 0, -1)])
-        names = [name.decode() for name in ids]
-        found = self.link.run([("HGET", self.key("process", n), "report") for n in names])
+        (ids,) = self.link.run([("ZRANGE", self.key("processes"), 0, -1)], lenient=[0])
+        names = [name.decode("utf-8", "replace") for name in ids or ()]
+        asked = [("HGET", self.key("process", name), "report") for name in names]
+        found = self.link.run(asked, lenient=range(len(asked)))
         return {n: report for n, report in zip(names, found, strict=True) if report is not None}
 
     def doorbell(self) -> RedisDoorbell:
@@ -221,6 +243,14 @@ class RedisStore:
     def close(self) -> None:
         """End the connection."""
         self.link.close()
+
+
+def _number(value: Any) -> int:
+    """Return a number that Redis gave as text or number; 0 for what is none: hints may be wrong."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _until_none(values: Sequence[bytes | None]) -> list[bytes]:

@@ -5,7 +5,8 @@ and says what time it is.
 
 Invariants
 1. `seen` of a function moves only when this watcher read its live version at the start, or made
-   or met it with a push of its own: never because a colleague's release was read in passing.
+   or met it with a push of its own, or its author went back to a version it knows: never because
+   a colleague's release was read in passing.
 2. What could not be pushed is kept. While the store is away, newer edits take the place of older
    ones, and all go out in one release when it is back. After a conflict or a refusal they wait
    for the next edit of one of them, and then go out together with it.
@@ -14,11 +15,13 @@ Invariants
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from scatter.bundle import Bundle, decode, digest_of, encode
 from scatter.bundle.build import Built
 from scatter.errors import Conflict, Refused, ScatterError, StoreUnavailable
+from scatter.names import SHIPPED
 from scatter.releases import Candidate, Releases
 from scatter.releases import Pushed as Outcome
 from scatter.watch.events import (
@@ -56,6 +59,7 @@ class Pusher:
         self._clock = clock
         self._unsurveyed: Mapping[str, Built] = {}
         self._seen: dict[str, int] = {}
+        self._known: defaultdict[str, set[int]] = defaultdict(set)
         self._live: dict[str, Bundle] = {}
         self._pending: dict[str, Changed] = {}
         self._kept_back: dict[str, Changed] = {}
@@ -86,8 +90,9 @@ class Pusher:
     def _survey(self) -> Survey:
         files = self._unsurveyed
         known = self.releases.functions()
+        for name in files.keys() & known.keys():
+            self._saw(name, known[name].version or SHIPPED)
         live = {name: known[name] for name in files if name in known and known[name].version}
-        self._seen |= {name: state.version or 0 for name, state in live.items()}
         self._live |= {name: files[name].bundle for name in live}
         other = {n: s for n, s in live.items() if s.live.bundle != _digest(files[n].bundle)}
         bundles = self.releases.journal.bundles(state.live for state in other.values())
@@ -139,21 +144,32 @@ class Pusher:
     def _release(self) -> Outcome:
         """Push what is waiting.
 
-        A version that somebody released meanwhile is no conflict where the file held the same
-        code before this edit: it was pushed from here by hand, or came by `git pull`.
+        A version that was released meanwhile is no conflict where the file held the same code
+        before this edit: it was pushed from here by hand, or came by `git pull`. Neither is one
+        to which the author of this watch went back: they know what they edit.
         """
         while True:
             try:
                 return self.releases.push([self._candidate(c) for c in self._pending.values()])
             except Conflict as error:
-                if error.live is None or not self._had_live(error.function):
+                if error.live is None or not (self._went_back(error) or self._had_live(error)):
                     raise
-                self._seen[error.function] = error.live
+                self._saw(error.function, error.live)
 
-    def _had_live(self, name: str) -> bool:
+    def _went_back(self, conflict: Conflict) -> bool:
+        """Return whether the live version is a known one that this author released again."""
+        is_mine = conflict.author == self.releases.author
+        return is_mine and conflict.live in {SHIPPED, *self._known[conflict.function]}
+
+    def _saw(self, name: str, version: int) -> None:
+        """Note that this watcher knows a version, which is live."""
+        self._seen[name] = version
+        self._known[name].add(version)
+
+    def _had_live(self, conflict: Conflict) -> bool:
         """Return whether the file held, before the edit that waits, what is live now."""
-        before = self._pending[name].before
-        live = self.releases.journal.ledger.functions[name].live
+        before = self._pending[conflict.function].before
+        live = self.releases.journal.ledger.functions[conflict.function].live
         data = self.releases.journal.bundles([live]).get(live.bundle)
         return before is not None and data is not None and same_bundle(decode(data), before)
 
@@ -217,7 +233,8 @@ class Pusher:
                 pushed.append(_pushed(changed, version, outcome.sizes[name], before))
             else:
                 already.append((name, version))
-            self._seen[name], self._live[name] = version, changed.built.bundle
+            self._saw(name, version)
+            self._live[name] = changed.built.bundle
         self._pending = {}
         if already:
             self._tell(AlreadyLive(functions=tuple(already)))

@@ -31,6 +31,14 @@ from scatter.watch.events import (
 from scatter.workspace import Note, Problem, Vanished, diff_lines
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
+_NOTES = {
+    "state": "changed, but it is state:\n  it stays as it is in running processes",
+    "class": "changed, and it is a class:\n"
+    "  processes that may hold instances of the old one will say so, and refuse",
+    "body": "changed outside of its tracked methods:\n  that stays as it is in running processes",
+    "held": "changed, but what keeps the old one stays in running processes:",
+    "unused": "changed, but no tracked function here uses it:\n  nothing was pushed of it",
+}
 _ROOM = 50
 """Characters for what was pushed, so that what became of it fits into 80 columns."""
 _LISTED = 5
@@ -104,7 +112,7 @@ class Text:
             yield f"{versions} → nobody could be asked: {event.error}"
             return
         if not event.total:
-            yield f"{versions} in {_ms(event.pushed.logged_s)}; no process runs under an agent"
+            yield f"{versions} in {_ms(event.pushed.logged_s)}; no process under an agent has it"
             return
         whole = event.applied == event.total
         count = self._paint("green" if whole else "yellow", f"{event.applied}/{event.total}")
@@ -126,7 +134,8 @@ class Text:
     def _(self, event: Conflicted) -> Iterator[str]:
         name = self.short(event.function)
         seen = f"your code is from v{event.seen}" if event.seen else "you have not seen it"
-        who = f"{event.author} released v{event.live} at {_minute(event.time)}"
+        what = f"v{event.live}" if event.live else "the deployed code"
+        who = f"{event.author} released {what} at {_minute(event.time)}"
         yield self._paint("red", f"{name} not pushed: {who}, {seen}")
         others = [n for n in event.kept_back if n != event.function]
         if others:
@@ -134,7 +143,7 @@ class Text:
             if len(others) > 1:
                 were = "were saved with it, and wait too"
             yield f"  {self._names(others)} {were}"
-        yield f"  see `scatter diff {name}`; go over it with `scatter push --force {name}`"
+        yield f"  see `scatter diff {name}`; go over it with `scatter push --force -f {name}`"
 
     @_lines.register
     def _(self, event: Failed) -> Iterator[str]:
@@ -180,13 +189,9 @@ class Text:
 
     @_lines.register
     def _(self, event: Note) -> Iterator[str]:
-        where = f"{event.name} ({event.file}:{event.line}) changed"
-        if event.kind == "state":
-            yield f"{where}, but it is state:"
-            yield "  it stays as it is in running processes"
-        else:
-            yield f"{where}, and it is a class:"
-            yield "  processes that may hold instances of the old one will say so, and refuse"
+        yield from f"{event.name} ({event.file}:{event.line}) {_NOTES[event.kind]}".split("\n")
+        if event.holders:
+            yield f"  held by {_some(event.holders)}"
 
     # parts of lines ----------------------------------------------------------------------
 

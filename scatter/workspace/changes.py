@@ -9,6 +9,7 @@ from scatter.bundle import Bundle
 from scatter.bundle.build import Built
 
 ProblemKind = Literal["syntax", "unreadable", "duplicate", "refused"]
+NoteKind = Literal["state", "class", "body", "held", "unused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +72,23 @@ class Note:
 
     Attributes:
         kind: `state`: the initial value of a global that stays as it is in running processes;
-            `class`: a class, of which processes may hold instances.
+            `class`: a class, of which processes may hold instances; `body`: a class of which only
+            tracked methods are pushed; `held`: a function or constant that state or a class took
+            up when it was made; `unused`: something that no tracked function of the file uses.
         name: The top-level name.
         file: The file, relative to the project.
         line: Its first line now.
         functions: Tracked functions of that file that use it.
+        holders: For `held`: what took it up.
 
     """
 
-    kind: Literal["state", "class"]
+    kind: NoteKind
     name: str
     file: str
     line: int
     functions: tuple[str, ...]
+    holders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,94 @@
+"""What can be known to fail when it is called, found before the switch.
+
+Not here: what travels (`decide`), what raises while it is bound (`link`).
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+from scatter.bundle import Bundle
+from scatter.errors import Refused
+from scatter.linker.home import Home
+
+
+def check_names(bundle: Bundle, home: Home) -> None:
+    """Refuse code that looks up names which are nowhere.
+
+    A name that the deployed module looks up too is no new mistake: it may be set at run time, or
+    its absence be expected.
+
+    Raises:
+        Refused: `missing-name`.
+
+    """
+    known = home.base.looked_up if home.base else frozenset[str]()
+    missing = [
+        name
+        for name in bundle.unknown
+        if name not in home.globals and name not in known and not hasattr(builtins, name)
+    ]
+    if missing:
+        raise Refused(
+            "missing-name",
+            f"`{bundle.function}` uses {_listed(missing)}, defined neither in its module nor in "
+            "this process.",
+            hint="Correct it, or import it by name: `from module import *` does not travel.",
+        )
+
+
+def check_members(bundle: Bundle, home: Home) -> None:
+    """Refuse a method that takes from its object what only the edited class has.
+
+    Raises:
+        Refused: `missing-member`.
+
+    """
+    if not bundle.members or home.base is None:
+        return
+    owner = bundle.qualname.rpartition(".")[0]
+    deployed = home.base.class_bodies.get(owner, frozenset())
+    live = live_class(bundle, home)
+    missing = [
+        name
+        for name in bundle.members
+        if name not in deployed and not hasattr(live, _mangled(name, owner))
+    ]
+    if missing:
+        raise Refused(
+            "missing-member",
+            f"`{bundle.function}` uses {_listed(missing)} of class `{owner}`, which the class in "
+            "this process does not have.",
+            hint="Make it a function of the module, or deploy the class with a restart.",
+        )
+
+
+def live_class(bundle: Bundle, home: Home) -> type:
+    """Return the live class that a method belongs to.
+
+    Raises:
+        Refused: `missing-class`.
+
+    """
+    found: Any = home.globals
+    owner = bundle.qualname.rpartition(".")[0]
+    for name in owner.split("."):
+        found = found.get(name) if isinstance(found, dict) else getattr(found, name, None)
+    if not isinstance(found, type):
+        raise Refused(
+            "missing-class",
+            f"`{bundle.function}` is a method of `{owner}`, and this process has no such class.",
+            hint="Deploy the class first.",
+        )
+    return found
+
+
+def _mangled(name: str, owner: str) -> str:
+    """Return a member's name as a class body has it: `__x` of `Model` is `_Model__x`."""
+    is_private = name.startswith("__") and not name.endswith("__")
+    return f"_{owner.rpartition('.')[2].lstrip('_')}{name}" if is_private else name
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
