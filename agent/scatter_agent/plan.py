@@ -12,7 +12,8 @@ Invariants
 2. A refused version is not tried again until another release concerns the function; but what is
    merely missing here may come yet, and is asked for again, later and later.
 3. Releases at or below a function's floor do not apply to it: its code here is newer.
-4. In the end it makes no difference when a process looked: it runs what a fresh one would run.
+4. In the end it makes no difference when a process looked: it refuses what a fresh one would, and
+   but for that, where it keeps what ran before, it runs what a fresh one would.
 """
 
 from __future__ import annotations

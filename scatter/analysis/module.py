@@ -44,13 +44,16 @@ class SourceError(ScatterError, SyntaxError):
 class ModuleSource:
     """The text of one module and what was read from it. Treat as frozen."""
 
-    def __init__(self, text: str, *, name: str, file: str = "<source>") -> None:
+    def __init__(
+        self, text: str, *, name: str, file: str = "<source>", track: frozenset[str] = frozenset()
+    ) -> None:
         """Parse `text`.
 
         Args:
             text: Source as Python reads it: lines end with one newline character.
             name: Module name; empty for notebooks.
             file: Where it came from, for messages.
+            track: How it may write `scatter.track`, beside what its own imports say.
 
         Raises:
             SourceError: The text is no Python for the running interpreter.
@@ -59,6 +62,7 @@ class ModuleSource:
         self.text = text
         self.name = name
         self.file = file
+        self._track = track
         try:
             self._tree = ast.parse(text, file)
             self._scopes = Scopes(symtable.symtable(text, file, "exec"))
@@ -268,9 +272,9 @@ class ModuleSource:
     @cached_property
     def _track_spellings(self) -> frozenset[str]:
         """Every way in which this module may write `scatter.track`."""
-        found = set[str]()
+        found = set(self._track)
         if "scatter" not in self.text:
-            return frozenset()
+            return self._track
         for node in flat(self._tree.body):
             if isinstance(node, ast.Import):
                 found |= {

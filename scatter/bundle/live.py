@@ -6,6 +6,7 @@ Invariant: text stands for a function only if compiling it gives the function's 
 from __future__ import annotations
 
 import builtins
+import cmath
 import linecache
 import sys
 from collections.abc import Collection
@@ -13,7 +14,7 @@ from types import CodeType, FunctionType, ModuleType
 
 from scatter.analysis import FunctionSource, ModuleSource, SourceError
 
-_LITERALS = (int, float, complex, str, bytes, bool, type(None), type(...))
+_LITERALS = (int, str, bytes, bool, type(None), type(...))
 _MAX_LITERAL = 10_000
 _FUTURE_MASK = 0x1000000 | 0x100000 | 0x800000  # annotations, generator_stop, barry_as_FLUFL
 
@@ -22,13 +23,21 @@ def source_of(function: FunctionType) -> tuple[ModuleSource, FunctionSource] | N
     """Return the cell that defines a live function, and its source there."""
     code = function.__code__
     text = "".join(linecache.getlines(code.co_filename))
-    cell = _parse(text, code.co_filename)
+    cell = _parse(text, code.co_filename, _spellings_of_track(function))
     if cell is None:
         return None
     for source in cell.functions.values():
         if source.line == code.co_firstlineno and _compiles_to(text, code):
             return cell, source
     return None
+
+
+def _spellings_of_track(function: FunctionType) -> frozenset[str]:
+    """Return how a function's session writes `scatter.track`: another cell has imported it."""
+    scatter = sys.modules["scatter"]
+    names = [(name, value) for name, value in list(function.__globals__.items())]
+    modules = {f"{name}.track" for name, value in names if value is scatter}
+    return frozenset(modules | {name for name, value in names if value is scatter.track})
 
 
 def _compiles_to(text: str, code: CodeType) -> bool:
@@ -70,9 +79,9 @@ def class_source_of(value: object) -> tuple[ModuleSource, FunctionSource] | None
     return None
 
 
-def _parse(text: str, file: str) -> ModuleSource | None:
+def _parse(text: str, file: str, track: frozenset[str] = frozenset()) -> ModuleSource | None:
     try:
-        return ModuleSource(text, name="", file=file) if text else None
+        return ModuleSource(text, name="", file=file, track=track) if text else None
     except SourceError:  # a cell with magics; IPython registers what it made of them
         return None
 
@@ -118,10 +127,12 @@ def literal_of(value: object, *, containers: bool = False) -> str | None:
     if not _is_literal(value, containers):
         return None
     text = repr(value)
-    return text if len(text) <= _MAX_LITERAL and "nan" not in text and "inf" not in text else None
+    return text if len(text) <= _MAX_LITERAL else None
 
 
 def _is_literal(value: object, containers: bool) -> bool:
+    if type(value) in (float, complex):
+        return cmath.isfinite(value)  # type: ignore[arg-type]
     if type(value) is tuple or (containers and type(value) in (list, set)):
         return all(_is_literal(v, containers) for v in value)  # type: ignore[attr-defined]
     if containers and type(value) is dict:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scatter.errors import UsageError
+from scatter.config import check_url
 from scatter.locks import ForkSafeLock
 
 if TYPE_CHECKING:
@@ -32,18 +32,13 @@ def open_store(url: str, namespace: str, **options: Any) -> Store:
         ServerNotFound: `local://`, and there is no server to start.
 
     """
-    scheme = url.partition("://")[0]
+    scheme = check_url(url).partition("://")[0]
     if scheme == "memory":
         return _memory(url, namespace)
     if scheme == "local":
         from scatter.server import local_url
 
-        url, scheme = local_url(), "unix"
-    if scheme not in ("redis", "rediss", "unix"):
-        raise UsageError(
-            f"Expected an address that begins with redis://, rediss://, unix://, local:// or "
-            f"memory://; found {url.partition(':')[0]!r}."
-        )
+        url = local_url()
     from scatter.store.redis import RedisStore
 
     return RedisStore(url, namespace, **options)
