@@ -24,6 +24,8 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import redis
+import redis.connection
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -152,7 +154,7 @@ class Link:
         connection = self._connected()
         try:
             _send(connection, commands)
-            replies = [_reply(connection) for _ in commands]
+            replies = _replies(connection, len(commands))
         except (redis.RedisError, OSError, AttributeError) as error:
             self.close()
             raise self._translated(error) from error
@@ -325,6 +327,23 @@ def _has_read(connection: Any) -> bool:
     return bool(reader.has_data())
 
 
+def _replies(connection: Any, count: int) -> list[Any]:
+    """Read replies. Those that came together are taken from hiredis at once, where it is used:
+    redis-py takes 7 µs for each (m, 8.1).
+    """
+    replies: list[Any] = []
+    reader = getattr(connection._parser, "_reader", None)
+    while len(replies) < count:
+        found = reader.gets(False) if reader is not None else NOT_ENOUGH_DATA
+        if found is NOT_ENOUGH_DATA:
+            replies.append(_reply(connection))
+        elif type(found).__name__ == "PushNotification":
+            connection._parser.pubsub_push_handler_func(found)
+        else:
+            replies.append(found)
+    return replies
+
+
 def _reply(connection: Any) -> Any:
     """Read one reply; an error of the server is returned, since more replies may follow."""
     try:
@@ -350,6 +369,7 @@ def _dialer(url: str, name: str, connect_timeout_s: float, reply_timeout_s: floa
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
         "decode_responses": False,
+        **_parser(),
         **_quiet(),
     }
     if url.startswith("unix://"):
@@ -369,6 +389,16 @@ def _dialer(url: str, name: str, connect_timeout_s: float, reply_timeout_s: floa
 
 
 _NOT_OURS = frozenset({"maint_notifications_config", "maint_notifications_pool_handler"})
+
+
+def _parser() -> dict[str, Any]:
+    """Return what keeps redis-py 5 from using hiredis, through which it cannot hand on pushes."""
+    parser = redis.connection.DefaultParser
+    if parser.__name__ != "_HiredisParser" or hasattr(parser, "set_pubsub_push_handler"):
+        return {}
+    from redis._parsers import _RESP3Parser
+
+    return {"parser_class": _RESP3Parser}
 
 
 def _quiet() -> dict[str, Any]:
