@@ -248,7 +248,7 @@ class Link:
         poll.register(wake_fd, select.POLLIN)
         while True:
             while _has_read(connection):
-                connection.read_response(disable_decoding=True, push_request=True)
+                _read_push(connection)
             if self._pushes:
                 return False
             left_s = max(0.0, deadline - time.monotonic())
@@ -256,7 +256,7 @@ class Link:
             if any(fd == wake_fd for fd, _ in found):
                 return True
             if found:
-                connection.read_response(disable_decoding=True, push_request=True)
+                _read_push(connection)
             elif not left_s:
                 return False
 
@@ -314,6 +314,11 @@ def _send(connection: Any, commands: Sequence[Command]) -> None:
             data = word if isinstance(word, bytes) else str(word).encode()
             parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     connection.send_packed_command([b"".join(parts)], check_health=False)
+
+
+def _read_push(connection: Any) -> None:
+    """Read one notification. Not through the connection: in redis-py 5 it does not say what for."""
+    connection._parser.read_response(disable_decoding=True, push_request=True)
 
 
 def _has_read(connection: Any) -> bool:
