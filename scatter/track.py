@@ -44,6 +44,9 @@ def track(function: Any = None, /, *, name: str | None = None) -> Any:  # noqa: 
     Use it bare (`@scatter.track`) or with arguments (`@scatter.track(name="score")`). On a method
     it stands below `@staticmethod`, `@classmethod` and `@property` or above; both work.
 
+    It belongs below decorators that register the function somewhere (routes, commands, tasks): what
+    stands above it is left as it is, and what stands below it is run again with each version.
+
     Args:
         function: A function (sync, async, generator or async generator) or method.
         name: Full name, if it shall not be `module:qualname`.

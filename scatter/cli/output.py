@@ -53,6 +53,21 @@ def data(text: str) -> None:
         raise click.exceptions.Exit(0) from None
 
 
+def source(text: str) -> None:
+    """Print Python source, highlighted on a terminal where `rich` is installed."""
+    try:
+        from rich.console import Console
+        from rich.syntax import Syntax
+    except ImportError:
+        data(text)
+        return
+    if in_colour(sys.stdout):
+        shown = Syntax("", "python", theme="ansi_dark").highlight(text.rstrip("\n"))
+        Console().print(shown, soft_wrap=True)  # no line is cut: it may be copied from here
+    else:
+        data(text)
+
+
 def complain(error: BaseException) -> None:
     """Print an error and its notes on stderr."""
     say(f"{click.style('Error:', fg='red', bold=True)} {error}")

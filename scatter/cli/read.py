@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scatter.cli.app import as_json, client_of, complete_function, settings_of
-from scatter.cli.output import ago, data, data_json, diff_lines, number_of, say, short, table, who
+from scatter.cli.output import (
+    ago,
+    data,
+    data_json,
+    diff_lines,
+    number_of,
+    say,
+    short,
+    source,
+    table,
+    who,
+)
 
 if TYPE_CHECKING:
     from scatter.bundle import Bundle
@@ -140,7 +151,7 @@ def show_(ctx: click.Context, name: str, number: int | None, as_json: bool) -> N
         f"{version.size} B, by {version.author} {ago(version.time)}"
         + (f": {version.message}" if version.message else "")
     )
-    data(text_of(bundle))
+    source(text_of(bundle))
 
 
 def text_of(bundle: Bundle) -> str:
