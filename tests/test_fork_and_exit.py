@@ -123,6 +123,8 @@ class Shop:
             "PYTHONPATH": path,
             "SCATTER_REDIS_URL": url or self.url,
             "SCATTER_NAMESPACE": self.namespace,
+            # Python 3.12 and later warn of every fork of a process that has threads, whoever's.
+            "PYTHONWARNINGS": "ignore:This process:DeprecationWarning",
             **environment,
         }
         process = start_python(

@@ -69,16 +69,17 @@ def expression_names(node: ast.stmt, skip: int = 0) -> frozenset[str]:
         roots = [node.value]  # what `Final[int]` is does not make a constant less of one
     else:
         roots = [node]
-    return frozenset(name for root in roots if root is not None for name in _own_names(root))
+    own = frozenset(parameter.name for parameter in getattr(node, "type_params", ()))
+    return frozenset(n for root in roots if root is not None for n in _own_names(root, own))
 
 
-def _own_names(root: ast.AST) -> Iterator[str]:
+def _own_names(root: ast.AST, own: frozenset[str]) -> Iterator[str]:
     """Yield the names that an expression looks up in the scope that evaluates it.
 
     The symbol tables know comprehensions at module level up to Python 3.11 only, so what those
     bind is told apart here; lambdas they know.
     """
-    todo: list[tuple[ast.AST, frozenset[str]]] = [(root, frozenset())]
+    todo = [(root, own)]
     while todo:
         node, bound = todo.pop()
         match node:

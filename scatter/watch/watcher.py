@@ -158,9 +158,15 @@ class Watcher:
         return asked or bool(self._noticed) or now >= self._sweep_at
 
     def _waits_for_git(self, now: float) -> bool:
-        """Return whether git is writing files, of which only some may have been noticed."""
+        """Return whether git is writing files, of which only some may have been noticed.
+
+        When it is done, everything is looked at: some notices may still be on their way.
+        """
         since = self._noticed_at
-        return since is not None and now < since + _HOLD_S and git.is_busy(self._locks)
+        waits = since is not None and now < since + _HOLD_S and git.is_busy(self._locks)
+        if waits:
+            self._sweep_at = 0.0
+        return waits
 
     def _look(self, now: float) -> Changes:
         """Look at what was noticed; at everything when that is due, or directories changed."""
