@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from scatter.model import ProcessReport, Refusal
+from scatter.names import printable
 from scatter.reports import read_reports
 from scatter.store.port import Doorbell, Store
 
@@ -59,13 +60,13 @@ class Acks:
         found: dict[str, list[str]] = {}
         for report, refusals in self.refused:
             for refusal in refusals:
-                found.setdefault(refusal.message, []).append(label(report))
+                found.setdefault(printable(refusal.message), []).append(label(report))
         return found
 
 
 def label(report: ProcessReport) -> str:
     """Return how people know a process: application, host and pid."""
-    return f"{report.application} {report.host}:{report.pid}".strip()
+    return printable(f"{report.application} {report.host}:{report.pid}".strip())
 
 
 def wait_for(

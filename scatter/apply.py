@@ -10,7 +10,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 
@@ -18,7 +18,9 @@ from scatter.bundle import Bundle, decode
 from scatter.errors import Refused
 from scatter.homes import home_for_fetched, home_of
 from scatter.linker import Home, link, shell
+from scatter.log import Journal
 from scatter.model import Change, Refusal
+from scatter.names import SHIPPED
 from scatter.registry import Registry
 from scatter.slot import Linked, Slot
 
@@ -32,11 +34,13 @@ class Wanted:
     Attributes:
         change: Function and version; `SHIPPED` for the deployed code.
         data: Bytes of the bundle, size and digest checked; None when the store lost it.
+        loaded: The version itself, where it was loaded already: it may be dropped meanwhile.
 
     """
 
     change: Change
     data: bytes | None = None
+    loaded: Linked | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +51,38 @@ class Prepared:
         linked: Function → version, ready to be switched to.
         refusals: The rest, with reasons.
         fetched: Functions that the process did not have before.
+        since: Function → its slot, and what ran when this began.
 
     """
 
     linked: Mapping[str, Linked]
     refusals: tuple[Refusal, ...]
     fetched: Mapping[str, FunctionType]
+    since: Mapping[str, tuple[Slot, Linked]]
+
+
+def wanted(
+    registry: Registry, journal: Journal, changes: Iterable[Change]
+) -> tuple[list[Wanted], Lookup]:
+    """Return changes with what is needed to prepare them: what is loaded, else what is stored."""
+    found = [(change, _loaded(registry, change)) for change in changes]
+    data = journal.bundles(change for change, loaded in found if loaded is None)
+    asked = [Wanted(change=c, data=data.get(c.bundle), loaded=loaded) for c, loaded in found]
+
+    def lookup(name: str) -> Wanted | None:
+        state = journal.ledger.functions.get(name)
+        if state is None or not state.version:
+            return None
+        return Wanted(change=state.live, data=journal.bundles([state.live]).get(state.live.bundle))
+
+    return asked, lookup
+
+
+def _loaded(registry: Registry, change: Change) -> Linked | None:
+    """Return a version that is loaded here: the number alone does not tell, the bundle does."""
+    slot = registry.get(change.function)
+    linked = slot.loaded.get(change.version or SHIPPED) if slot else None
+    return linked if linked is not None and linked.bundle == change.bundle else None
 
 
 def prepare(
@@ -70,9 +100,23 @@ def prepare(
     return _Preparation(registry, wanted, lookup).run()
 
 
-def switch(registry: Registry, prepared: Prepared) -> None:
-    """Make everything that was prepared the running code, in one step."""
-    registry.switch(prepared.linked, prepared.fetched)
+def switch(
+    registry: Registry, prepared: Prepared, *, careful: bool = False, hold: bool | None = None
+) -> bool:
+    """Make everything that was prepared the running code, in one step.
+
+    Args:
+        registry: The process's registry.
+        prepared: What to switch to.
+        careful: Do nothing if somebody has moved or held one of the functions meanwhile.
+        hold: As in `Registry.switch`.
+
+    Returns:
+        Whether it was done.
+
+    """
+    since = prepared.since if careful else None
+    return registry.switch(prepared.linked, prepared.fetched, since=since, hold=hold)
 
 
 class _Preparation:
@@ -87,6 +131,7 @@ class _Preparation:
         self._linked: dict[str, Linked] = {}
         self._refusals: dict[str, Refusal] = {}
         self._fetched: dict[str, FunctionType] = {}
+        self._since: dict[str, tuple[Slot, Linked]] = {}
 
     def run(self) -> Prepared:
         done = set[str]()
@@ -96,7 +141,10 @@ class _Preparation:
                 self._prepare(self._todo[name])
         fetched = {n: f for n, f in self._fetched.items() if n in self._linked}
         return Prepared(
-            linked=self._linked, refusals=tuple(self._refusals.values()), fetched=fetched
+            linked=self._linked,
+            refusals=tuple(self._refusals.values()),
+            fetched=fetched,
+            since=self._since,
         )
 
     def _prepare(self, wanted: Wanted) -> None:
@@ -120,10 +168,12 @@ class _Preparation:
     def _link(self, wanted: Wanted) -> Linked | None:
         change = wanted.change
         slot = self._registry.get(change.function)
+        if slot is not None:
+            self._since[change.function] = slot, slot.running
         if not change.version:
             return slot.shipped if slot and not slot.fetched else None
-        loaded = slot.loaded.get(change.version) if slot else None
-        if loaded is not None and loaded.bundle == change.bundle:
+        loaded = wanted.loaded or _loaded(self._registry, change)
+        if loaded is not None:
             return loaded
         bundle = self._open(wanted)
         home = self._home(bundle, slot)

@@ -20,7 +20,7 @@ from types import FunctionType
 from typing import Any
 
 from scatter import apply, verbs
-from scatter.apply import Prepared, Wanted
+from scatter.apply import Prepared
 from scatter.bases import base_of, deployed_code
 from scatter.bundle.build import Built, build
 from scatter.commit import head_commit
@@ -114,19 +114,25 @@ class Client:
         asked = [self._slot(name).name for name in names]
         self.journal.catch_up()
         candidates = self._candidates(asked, secrets)
-        pushed = self.releases.push(list(candidates.values()), message=message, force=force)
+        made = [candidate for candidate, _ in candidates.values()]
+        pushed = self.releases.push(made, message=message, force=force)
         for name, version in pushed.versions.items():
-            self._note_pushed(name, version)
+            self._note_pushed(name, version, candidates[name][1])
         return {name: pushed.versions[name] for name in asked}
 
-    def _candidates(self, names: Sequence[str], secrets: bool) -> dict[str, Candidate]:
+    def _candidates(
+        self, names: Sequence[str], secrets: bool
+    ) -> dict[str, tuple[Candidate, Linked]]:
+        """Return what to push of each function, and what it runs."""
         known = self.journal.ledger.functions
-        candidates: dict[str, Candidate] = {}
+        candidates: dict[str, tuple[Candidate, Linked]] = {}
         todo = list(names)
         while todo:
             name = todo.pop()
             slot = self._slot(name)
-            candidate = candidates[name] = self._candidate(slot, secrets)
+            running = slot.running
+            candidate = self._candidate(slot, running, secrets)
+            candidates[name] = candidate, running
             for item in candidate.bundle.items:
                 state = known.get(item.source) if item.kind == "tracked" else None
                 is_new = item.kind == "tracked" and not (state and state.version)
@@ -134,22 +140,23 @@ class Client:
                     todo.append(item.source)
         return candidates
 
-    def _candidate(self, slot: Slot, secrets: bool) -> Candidate:
+    def _candidate(self, slot: Slot, running: Linked, secrets: bool) -> Candidate:
         """Return the code that a slot runs, ready to be pushed."""
-        if slot.running.version != SHIPPED:
-            version = self._running_version(slot)
+        if running.version != SHIPPED:
+            version = self._running_version(running)
             bundle = self.releases.fetch(version)
             return Candidate(bundle=bundle, seen=slot.seen, lines=version.lines, file=version.file)
         built = self._build(slot, secrets)
         return Candidate(bundle=built.bundle, seen=slot.seen, lines=built.lines, file=built.file)
 
-    def _running_version(self, slot: Slot) -> Version:
-        version = self.journal.version(slot.name, slot.version)
-        if version is None:
+    def _running_version(self, running: Linked) -> Version:
+        name = running.function
+        version = self.journal.version(name, running.version)
+        if version is None or version.bundle != running.bundle:
             raise NotFound(
-                f"`{slot.name}` runs version {slot.version} here, which the namespace does not "
-                "have any more. Pull, or define the function anew, then push.",
-                name=slot.name,
+                f"`{name}` runs a version {running.version} here that the namespace does not "
+                "have (any more). Pull, or define the function anew, then push.",
+                name=name,
             )
         return version
 
@@ -166,16 +173,12 @@ class Client:
 
         return capture(function, slot.name, tracked_name=tracked_name, secrets=secrets)
 
-    def _note_pushed(self, name: str, version: int) -> None:
-        """Remember that what runs here is the version that was pushed."""
-        slot = self.registry.get(name)
-        if slot is None:
-            return
-        running = slot.running
-        if running.version == version:
-            self.registry.saw(name, version)
-            return
+    def _note_pushed(self, name: str, version: int, running: Linked) -> None:
+        """Remember that what ran here is the version that was pushed."""
         state = self.journal.ledger.functions[name]
+        if state.version != version or running.version == version:
+            self.registry.saw(name, version)  # somebody was faster, or it was live already
+            return
         linked = Linked(
             function=name,
             version=version,
@@ -185,7 +188,7 @@ class Client:
             file=running.file,
             private=running.private,
         )
-        self.registry.saw(name, version, linked)
+        self.registry.saw(name, version, linked, instead_of=running)
 
     # pull and step -----------------------------------------------------------------------
 
@@ -204,9 +207,8 @@ class Client:
         if version is None:
             change = state.live
         else:
-            change = self._change_to(self.releases.version(state.function, version))
-        self._run(change, state)
-        self.registry.hold(state.function, version is not None)
+            change = self.releases.version(state.function, version).as_change()
+        self._run(change, state, hold=version is not None)
         return change.version or SHIPPED
 
     def step(self, name: str, direction: int) -> int:
@@ -219,16 +221,17 @@ class Client:
 
         """
         state, slot = self.state(name), self._slot(name)
-        here = slot.version or state.version or 0
-        if slot.redefined and slot.version == SHIPPED:
+        here = slot.version
+        if slot.version == SHIPPED and slot.redefined:
             here = state.last + 1  # what was just typed is newer than all that was pushed
+        elif slot.version == SHIPPED and direction < 0:
+            here = state.version or 0
         if direction > 0:
             found = self.journal.versions(state.function, above=here, limit=1)
         else:
             found = self.journal.versions(state.function, below=here, limit=1)
         if found:
-            self._run(self._change_to(found[0]), state)
-        self.registry.hold(state.function, True)
+            self._run(found[0].as_change(), state, hold=True)
         return slot.version
 
     def get(self, asked: str, version: int | None = None) -> FunctionType:
@@ -258,39 +261,30 @@ class Client:
     def _pinned(self, version: Version) -> FunctionType:
         """Return a function outside the registry that runs one version for good."""
         apart = Registry()
-        prepared = self._prepare([self._change_to(version)], apart)
+        prepared = self._prepare(version.as_change(), apart)
         apply.switch(apart, prepared)
         slot = apart.get(version.function)
         assert slot is not None
         verbs.pin(slot.function, version.function, version.number)
         return slot.function
 
-    def _change_to(self, version: Version) -> Change:
-        return Change(
-            function=version.function,
-            version=version.number,
-            bundle=version.bundle,
-            size=version.size,
-            lines=version.lines,
-            file=version.file,
-        )
-
-    def _run(self, change: Change, state: FunctionState) -> None:
+    def _run(self, change: Change, state: FunctionState, *, hold: bool | None = None) -> None:
         """Prepare a version and switch to it, or raise what refused it.
 
         Whoever runs the live version has seen it: what is pushed next was made from that.
         """
-        prepared = self._prepare([change], self.registry)
-        apply.switch(self.registry, prepared)
+        prepared = self._prepare(change, self.registry)
+        apply.switch(self.registry, prepared, hold=hold)
+        if hold is not None and change.function not in prepared.linked:
+            self.registry.hold(change.function, hold)  # nothing to switch to: it was deleted
         for name, function in prepared.fetched.items():
             verbs.attach(function, name)
         if change.version == state.version:
             self.registry.saw(state.function, state.version)
 
-    def _prepare(self, changes: Sequence[Change], registry: Registry) -> Prepared:
-        found = self.journal.bundles(self._not_loaded(changes, registry))
-        wanted = [Wanted(change=c, data=found.get(c.bundle)) for c in changes]
-        prepared = apply.prepare(registry, wanted, self._lookup)
+    def _prepare(self, change: Change, registry: Registry) -> Prepared:
+        asked, lookup = apply.wanted(registry, self.journal, [change])
+        prepared = apply.prepare(registry, asked, lookup)
         if prepared.refusals:
             refusal = prepared.refusals[0]
             raise Refused(
@@ -300,23 +294,6 @@ class Client:
                 version=refusal.version,
             )
         return prepared
-
-    @staticmethod
-    def _not_loaded(changes: Sequence[Change], registry: Registry) -> list[Change]:
-        slots = {c.function: registry.get(c.function) for c in changes}
-        return [
-            c
-            for c in changes
-            if not (slot := slots[c.function]) or (c.version or 0) not in slot.loaded
-        ]
-
-    def _lookup(self, name: str) -> Wanted | None:
-        state = self.journal.ledger.functions.get(name)
-        if state is None or not state.version:
-            return None
-        return Wanted(
-            change=state.live, data=self.journal.bundles([state.live]).get(state.live.bundle)
-        )
 
     # about the rest ------------------------------------------------------------------------
 

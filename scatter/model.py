@@ -6,7 +6,7 @@ Not here: how they become bytes (`scatter.log.statement`), where they are kept
 Invariants
 1. Values only: no I/O, no clock, no threads.
 2. A function's version numbers start at 1 and are never used again, not even after a delete.
-   Two numbers are special: 0 is the code that was deployed with the process.
+   Number 0 is the code that was deployed with the process.
 3. Order is the sequence of the release, never the version number.
 """
 
@@ -97,8 +97,8 @@ class FunctionState:
         time: When, ISO 8601 in UTC.
         last: Highest version number ever given.
         previous: The version that was live before; `SHIPPED` if there was none.
-        floor: Lowest number from which on versions exist: those below were removed,
-        kept: but for these, ascending.
+        floor: Number from which on versions exist: those below were removed.
+        kept: Versions below `floor` that exist all the same, ascending.
 
     """
 
@@ -149,6 +149,17 @@ class Version:
     live: bool = False
     lines: tuple[int, ...] = ()
     file: str = ""
+
+    def as_change(self) -> Change:
+        """Return the change that makes this version live again."""
+        return Change(
+            function=self.function,
+            version=self.number,
+            bundle=self.bundle,
+            size=self.size,
+            lines=self.lines,
+            file=self.file,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,3 +103,11 @@ def not_found(asked: str, names: Iterable[str]) -> NotFound:
     if close:
         error.add_note(f"Did you mean {' or '.join(f'`{c}`' for c in close)}?")
     return error
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters, line ends too, replaced by spaces.
+
+    For what other processes say of themselves: it must not steer a terminal.
+    """
+    return "".join(c if c.isprintable() else " " for c in text)

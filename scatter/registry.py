@@ -79,16 +79,29 @@ class Registry:
         return slot
 
     def switch(
-        self, linked: Mapping[str, Linked], fetched: Mapping[str, FunctionType] | None = None
-    ) -> None:
+        self,
+        linked: Mapping[str, Linked],
+        fetched: Mapping[str, FunctionType] | None = None,
+        *,
+        since: Mapping[str, tuple[Slot, Linked]] | None = None,
+        hold: bool | None = None,
+    ) -> bool:
         """Make all of these versions the running ones, in one step.
 
         Args:
             linked: Name → version. Names that are not in the registry any more are passed over.
             fetched: Name → function of those that the process did not have before.
+            since: Name → slot and what it ran when the switch was decided. If anything else runs
+                by now, or a function was put on hold, nothing is switched.
+            hold: Put these functions on hold, or let them follow the log again; None: leave that.
+
+        Returns:
+            Whether it was done.
 
         """
         with self._lock:
+            if since is not None and not all(map(self._is_as_before, since.items())):
+                return False
             for name, function in (fetched or {}).items():
                 if name not in self._slots:
                     self._slots[name] = _new_slot(name, function, "", True, None)
@@ -102,19 +115,34 @@ class Registry:
             for (slot, version), step in zip(moves, steps, strict=True):
                 slot.finish(version, step)
             before.clear()
+            for name in linked if hold is not None else ():
+                self._slots[name].held = bool(hold)
+            return True
+
+    def _is_as_before(self, known: tuple[str, tuple[Slot, Linked]]) -> bool:
+        name, (slot, running) = known
+        return self._slots.get(name) is slot and slot.running is running and not slot.held
 
     def hold(self, name: str, held: bool) -> None:
         """Keep a function where it is, or let it follow the log again."""
         with self._lock:
             self._slots[name].held = held
 
-    def saw(self, name: str, version: int | None, linked: Linked | None = None) -> None:
+    def saw(
+        self,
+        name: str,
+        version: int | None,
+        linked: Linked | None = None,
+        *,
+        instead_of: Linked | None = None,
+    ) -> None:
         """Note the newest version that this process knows to be live.
 
         Args:
             name: Full name.
             version: The version.
-            linked: That same version, if what runs is its code already (it was pushed from here).
+            linked: That same version, if what ran was its code already (it was pushed from here).
+            instead_of: What ran then; if something else runs by now, that stays.
 
         """
         with self._lock:
@@ -122,7 +150,7 @@ class Registry:
             if slot is None:
                 return
             slot.seen = version
-            if linked is not None:
+            if linked is not None and slot.running is instead_of:
                 slot.running = linked
                 slot.loaded[linked.version] = linked
                 slot.show()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scatter.bundle import Bundle, decode, digest_of, encode
@@ -119,13 +119,7 @@ class Releases:
             Refused: `bundle-missing`, when the store has lost it.
 
         """
-        change = Change(
-            function=version.function,
-            version=version.number,
-            bundle=version.bundle,
-            size=version.size,
-        )
-        data = self.journal.bundles([change]).get(version.bundle)
+        data = self.journal.bundles([version.as_change()]).get(version.bundle)
         if data is None:
             raise Refused(
                 "bundle-missing",
@@ -208,7 +202,7 @@ class Releases:
     def _lost(self, live: Collection[Change]) -> tuple[Change, ...]:
         """Return those live versions whose bundle the store has lost: a release brings it back."""
         there = self.journal.store.bundles([change.bundle for change in live])
-        return tuple(_kept(change) for change in live if change.bundle not in there)
+        return tuple(_kept(change, 0) for change in live if change.bundle not in there)
 
     def _check_seen(self, candidate: Candidate, state: FunctionState) -> None:
         """Raise `Conflict` unless the candidate's maker has seen the live version."""
@@ -248,7 +242,10 @@ class Releases:
         """
 
         def targets(known: Mapping[str, FunctionState]) -> dict[str, int]:
-            return {resolve(name, known): number for name, number in versions.items()}
+            found = {resolve(name, known): number for name, number in versions.items()}
+            if len(found) != len(versions):
+                raise UsageError("Two of the names mean the same function. Name each once.")
+            return found
 
         return self._release("release", targets, message=message, dry_run=dry_run)
 
@@ -271,14 +268,7 @@ class Releases:
         version = self.journal.version(state.function, number)
         if version is None:
             raise _no_version(state, number)
-        return Change(
-            function=state.function,
-            version=number,
-            bundle=version.bundle,
-            size=version.size,
-            lines=version.lines,
-            file=version.file,
-        )
+        return version.as_change()
 
     def rollback(
         self,
@@ -429,17 +419,9 @@ def _live(ledger: Ledger, name: str) -> Change | None:
     return state.live if state else None
 
 
-def _kept(live: Change, *, removed_below: int = 0) -> Change:
-    """Return the change that leaves a function's live version as it is."""
-    return Change(
-        function=live.function,
-        version=live.version,
-        bundle=live.bundle,
-        size=live.size,
-        lines=live.lines,
-        file=live.file,
-        removed_below=removed_below,
-    )
+def _kept(live: Change, removed_below: int) -> Change:
+    """Return the change that leaves a function's live version as it is, and removes others."""
+    return replace(live, created=False, base=None, removed_below=removed_below)
 
 
 def _span(numbers: Sequence[int]) -> str:

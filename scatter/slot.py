@@ -159,11 +159,17 @@ class Slot:
             function.__defaults__ = target.__defaults__
             function.__kwdefaults__ = target.__kwdefaults__
             function.__code__ = steps.final
-        function.__doc__ = target.__doc__
-        function.__annotations__ = getattr(target, "__annotations__", {})
-        for face in ("__wrapped__", "__type_params__"):
-            _copy_face(face, target, function)
         self._keep(linked)
+        self._show_faces(target)
+
+    def _show_faces(self, target: Any) -> None:
+        """Let the function look like what it runs. Calls do not depend on it."""
+        function = self.function
+        for face in ("__doc__", "__annotations__", "__wrapped__", "__type_params__"):
+            try:
+                _copy_face(face, target, function)
+            except Exception:  # noqa: S112 - a decorator of the application's made a strange face
+                continue
 
     def _keep(self, linked: Linked) -> None:
         """Make `linked` the running version and let go of the oldest loaded ones."""

@@ -68,10 +68,13 @@ class Recorded(Registry):
         self.switches: list[dict[str, int]] = []
 
     def switch(
-        self, linked: Mapping[str, Linked], fetched: Mapping[str, FunctionType] | None = None
-    ) -> None:
+        self,
+        linked: Mapping[str, Linked],
+        fetched: Mapping[str, FunctionType] | None = None,
+        **options: Any,
+    ) -> bool:
         self.switches.append({n.partition(":")[2]: v.version for n, v in linked.items()})
-        super().switch(linked, fetched)
+        return super().switch(linked, fetched, **options)
 
 
 class World:

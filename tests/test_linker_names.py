@@ -220,3 +220,58 @@ def test_names_inside_lambdas_and_comprehensions_are_their_own(lab: Lab) -> None
     head = "double = lambda n, *, m=[q for q in (2, 3) if q][0]: n * m\n"
     program.push(edited(head, "double(x), [y for y in (x, 2)]"), "f")
     assert program.f(3) == (6, [3, 2])
+
+
+# what is state, and what a class is ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        'STATS["hits"]["n"] += 1',
+        'STATS["hits"].clear()',
+        'STATS["hits"]["n"] = 0',
+        'heapq.heappush(STATS["queue"], x)',
+        'del STATS["hits"]["n"]',
+    ],
+)
+def test_a_table_that_is_changed_anywhere_inside_is_state(lab: Lab, change: str) -> None:
+    text = HEAD + (
+        'import heapq\n\nSTATS = {"hits": {"n": 1}, "queue": []}\n\n\n'
+        f"def count(x):\n    {change}\n\n\n"
+        "@scatter.track\ndef f(x=1): return STATS\n"
+    )
+    program = lab.module(text)
+    program.push(text.replace('"queue": []}', '"queue": [], "new": 1}'), "f")
+    assert program.f() is program.STATS, "the live one stays"
+
+
+def test_a_decorator_of_somebody_else_that_is_called_track_hides_no_edit(lab: Lab) -> None:
+    text = HEAD + (
+        "class metrics:\n    track = staticmethod(lambda f: f)\n\n\n"
+        "class M:\n    @metrics.track\n    def get(self): return 1\n\n\n"
+        "@scatter.track\ndef f(x=1): return M().get()\n"
+    )
+    program = lab.module(text)
+    refusal = program.refusal(text.replace("return 1", "return 2"), "f")
+    assert refusal.reason == "class-changed"
+
+
+def test_a_private_method_can_be_pushed(lab: Lab) -> None:
+    text = HEAD + (
+        "class M:\n    @scatter.track\n    def __score(self): return 1\n\n"
+        "    def get(self): return self.__score()\n"
+    )
+    program = lab.module(text)
+    program.push(text.replace("return 1", "return 2"), "M.__score")
+    assert program.M().get() == 2
+
+
+def test_a_default_may_use_whatever_a_class_body_binds(lab: Lab) -> None:
+    text = HEAD + (
+        "class M:\n    import math\n    if True:\n        LIMIT = 2\n\n"
+        "    @scatter.track\n    def f(self, n=LIMIT, m=math): return n\n"
+    )
+    program = lab.module(text)
+    program.push(text.replace("return n", "return n, m.pi > 3"), "M.f")
+    assert program.M().f() == (2, True)

@@ -47,7 +47,7 @@ def changes(draw: st.DrawFn, function: str) -> Change:
         size=draw(COUNTS),
         base=draw(st.none() | COUNTS),
         created=draw(st.booleans()),
-        lines=tuple(draw(st.lists(COUNTS, max_size=3))),
+        lines=tuple(draw(st.lists(st.integers(0, statement.MAX_LINE), max_size=3))),
         file=draw(TEXT),
     )
 
@@ -199,6 +199,7 @@ def with_change(**fields: Any) -> bytes:
         (with_change(lines="1"), "wrong type"),
         (with_change(lines=[1.5]), "a line is no number"),
         (with_change(lines=[True]), "a line is no number"),
+        (with_change(lines=[50_000_000]), "larger than any file has"),
         (with_change(lines=[-1]), "a line is no number"),
         (edited(sequence=0), "sequence below 1"),
         (edited(sequence=-1), "sequence below 1"),

@@ -101,7 +101,6 @@ def test_loading_finds_every_tracked_function(desk: Desk) -> None:
     assert names(desk.loaded) == ["pricing:Model.predict", "pricing:rank", "pricing:score"]
     assert all(change.before is None for change in desk.loaded.changed)
     assert list(desk.workspace.functions) == names(desk.loaded)
-    assert desk.workspace.file_of("pricing:score") == "pricing.py"
 
 
 def test_a_package_gives_its_modules_their_dotted_names(tmp_path: Path) -> None:

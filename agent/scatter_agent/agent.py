@@ -100,6 +100,8 @@ class Agent:
         """Start the thread, which waits `delay_s` first. Never waits for the store."""
         if self._pid != os.getpid():
             self.in_child()  # a fork that ran no hooks, as those of uWSGI
+        if self.stopped:
+            self._reset()
         if self._thread is None or not self._thread.is_alive():
             lifecycle.look_after(self)
             self.registry.off_track(self._tracked)
@@ -247,6 +249,8 @@ class Agent:
 
     def _next_look_s(self, bell: Doorbell) -> float:
         """Return how long to wait at the doorbell."""
+        if self._follower.was_overtaken:
+            return 0.0
         if self._follower.waits_for_import:
             return IMPORT_S
         every_s = self._look_s if bell.works else min(POLL_S, self._look_s)

@@ -4,20 +4,23 @@ Not here: waiting, connecting and reporting (`agent`), what to run (`plan`). Bel
 others may read `failures`.
 
 Invariants
-1. A step ends with every function at the tip, or with a failure that says why not.
-2. Nothing that a version does while it is linked reaches anybody but its refusal.
+1. A step ends with every function at the tip, or with a failure that says why not; while modules
+   with tracked functions are being imported, `sequence` stays where it was.
+2. However many releases were missed, functions are switched once: no version that is old by now
+   runs in between.
+3. Nothing that a version does while it is linked reaches anybody but its refusal.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 from scatter import apply
-from scatter.apply import Wanted
+from scatter.apply import Prepared
 from scatter.homes import is_importing
 from scatter.log import Journal
 from scatter.model import Change, Refusal, Release
@@ -27,6 +30,9 @@ from scatter.verbs import attach
 from scatter_agent import plan
 from scatter_agent.plan import Failure, Running, View
 from scatter_agent.tell import tell
+
+IMPORT_PATIENCE_S = 5.0
+"""How long a module may take to be imported; one that takes longer is running its program."""
 
 
 class Follower:
@@ -38,6 +44,7 @@ class Follower:
         sequence: Last release applied or refused.
         switched_at: When something was last switched, seconds since the epoch; 0: never.
         waits_for_import: Some functions belong to modules that are still being imported.
+        was_overtaken: Somebody moved a function while its version was linked: step again.
 
     """
 
@@ -48,6 +55,8 @@ class Follower:
         self.sequence = 0
         self.switched_at = 0.0
         self.waits_for_import = False
+        self.was_overtaken = False
+        self._importing: dict[str, float] = {}
         self._registry = registry
         self._working = working
 
@@ -62,10 +71,12 @@ class Follower:
             releases: What was read since the last step.
 
         """
+        self._note_redefined(journal.ledger.sequence)
         view = self._view(journal)
         view = replace(view, failures=plan.still_open(view))
         changes = plan.goal(view)
         failures = view.failures
+        self.was_overtaken = False
         if changes:
             with self._working:
                 failures = self._move(journal, view, changes, releases)
@@ -73,11 +84,18 @@ class Follower:
             failures = plan.still_open(view)
         self._tell_new(failures)
         self.failures = failures
-        self.sequence = journal.ledger.sequence
+        if not (self.waits_for_import or self.was_overtaken):
+            self.sequence = journal.ledger.sequence
 
     def redefined(self, slot: Slot, sequence: int) -> None:
         """Note that a function was defined anew here: what was released before is older."""
         self.floor[slot.name] = sequence
+
+    def _note_redefined(self, sequence: int) -> None:
+        """Give a floor to what was defined anew before the log was known."""
+        for name, slot in self._registry.slots().items():
+            if slot.redefined and name not in self.floor:
+                self.floor[name] = sequence
 
     def next_retry(self) -> float | None:
         """Return when something is to be tried again, by `time.monotonic`; None: not by itself."""
@@ -109,31 +127,46 @@ class Follower:
     def _imported(self) -> Iterator[tuple[str, Slot]]:
         """Yield the slots whose modules are whole: a version bound to half a one lacks names."""
         self.waits_for_import = False
+        now = time.monotonic()
         for name, slot in self._registry.slots().items():
-            if is_importing(slot.function):
+            if not is_importing(slot.function):
+                self._importing.pop(name, None)
+            elif now - self._importing.setdefault(name, now) < IMPORT_PATIENCE_S:
                 self.waits_for_import = True
-            else:
-                yield name, slot
+                continue
+            yield name, slot
 
     def _move(
         self, journal: Journal, view: View, changes: Sequence[Change], releases: Sequence[Release]
     ) -> Mapping[str, Failure]:
-        """Go to the tip in one switch; release by release if something in it will not run."""
-        failures = dict(view.failures)
-        if self._try(journal, changes):
-            for sequence, step in plan.stepwise(view, releases):
-                refusals = self._try(journal, step)
-                failures |= _failures(view, step, sequence, refusals)
+        """Go to the tip in one switch.
+
+        If something in it will not run, the way is tried release by release, each whole or not at
+        all; what is the newest that runs of each function is then switched to, in one go too.
+        """
+        prepared = self._prepare(journal, changes)
+        if not prepared.refusals:
+            self._switch(journal, prepared, changes)
+            return view.failures
+        failures, newest = dict(view.failures), dict[str, Change]()
+        for sequence, step in plan.stepwise(view, releases):
+            refusals = {r.function: r for r in self._prepare(journal, step).refusals}
+            failures |= _failures(view, step, sequence, refusals)
+            if not refusals:
+                newest |= {change.function: change for change in step}
+        if newest:
+            self._switch(journal, self._prepare(journal, tuple(newest.values())), newest.values())
         return failures
 
-    def _try(self, journal: Journal, changes: Sequence[Change]) -> Mapping[str, Refusal]:
-        """Prepare changes and switch to them all, or to none; return what was refused."""
-        data = journal.bundles(c for c in changes if not self._is_loaded(c))
-        wanted = [Wanted(change=c, data=data.get(c.bundle)) for c in changes]
-        prepared = apply.prepare(self._registry, wanted, lambda name: _lookup(journal, name))
-        if prepared.refusals:
-            return {refusal.function: refusal for refusal in prepared.refusals}
-        apply.switch(self._registry, prepared)
+    def _prepare(self, journal: Journal, changes: Sequence[Change]) -> Prepared:
+        asked, lookup = apply.wanted(self._registry, journal, changes)
+        return apply.prepare(self._registry, asked, lookup)
+
+    def _switch(self, journal: Journal, prepared: Prepared, changes: Iterable[Change]) -> None:
+        """Switch, unless somebody has moved or held one of the functions meanwhile."""
+        if not apply.switch(self._registry, prepared, careful=True):
+            self.was_overtaken = True
+            return
         self.switched_at = time.time()
         for name, function in prepared.fetched.items():
             attach(function, name)
@@ -141,12 +174,6 @@ class Follower:
             self._registry.saw(change.function, change.version)
         versions = {c.function: c.version for c in changes}
         tell("info", "scatter.applied", sequence=journal.ledger.sequence, functions=versions)
-        return {}
-
-    def _is_loaded(self, change: Change) -> bool:
-        slot = self._registry.get(change.function)
-        linked = slot.loaded.get(change.version or 0) if slot else None
-        return linked is not None and linked.bundle == change.bundle
 
     def _tell_new(self, failures: Mapping[str, Failure]) -> None:
         """Make an event of each refusal, once."""
@@ -180,11 +207,3 @@ def _failures(
         message = refusal.message if refusal else together
         found[change.function] = plan.failed(view, change, sequence, reason, message)
     return found
-
-
-def _lookup(journal: Journal, name: str) -> Wanted | None:
-    """Return the live version of a function that another one calls."""
-    state = journal.ledger.functions.get(name)
-    if state is None or not state.version:
-        return None
-    return Wanted(change=state.live, data=journal.bundles([state.live]).get(state.live.bundle))

@@ -56,7 +56,7 @@ class _Working:
 WORKING = _Working()
 
 _agents: weakref.WeakSet[Mortal] = weakref.WeakSet()
-_held = False
+_forking = threading.local()  # several threads may fork at once
 _installed = False
 
 
@@ -89,20 +89,17 @@ def load() -> None:
 
 
 def _before_fork() -> None:
-    global _held
-    _held = WORK.acquire(timeout=FORK_WAIT_S)
+    _forking.holds = WORK.acquire(timeout=FORK_WAIT_S)
 
 
 def _in_parent() -> None:
-    global _held
-    if _held:
-        _held = False
+    if _forking.holds:
         WORK.release()
 
 
 def _in_child() -> None:
-    global WORK, _held
-    WORK, _held = threading.RLock(), False
+    global WORK
+    WORK = threading.RLock()
     for agent in list(_agents):
         agent.in_child()
 

@@ -38,6 +38,13 @@ _MUTATORS = frozenset(
     difference_update intersection_update symmetric_difference_update appendleft
     """.split()
 )
+_MUTATING_CALLS = frozenset(
+    """
+    heappush heappop heapify heapreplace heappushpop insort insort_left insort_right shuffle
+    setattr delattr
+    """.split()
+)
+"""Functions of the standard library that change their first argument."""
 
 
 def kind_of_assignment(node: ast.stmt, changed: frozenset[str]) -> Iterator[tuple[str, Kind, bool]]:
@@ -160,18 +167,29 @@ def mutated_names(statement: ast.stmt) -> frozenset[str]:
                 changed.update(names)
             case ast.AugAssign(target=ast.Name(id=name)):
                 changed.add(name)
-            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
-                changed.add(name)
-            case ast.Attribute(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
-                changed.add(name)
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)):
-                if attr in _MUTATORS:
-                    changed.add(name)
+            case (
+                ast.Subscript(ctx=ast.Store() | ast.Del())
+                | ast.Attribute(ctx=ast.Store() | ast.Del())
+            ):
+                changed.update(_base_of(node))
+            case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr in _MUTATORS:
+                changed.update(_base_of(owner))
+            case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called)) if (
+                called in _MUTATING_CALLS
+            ):
+                changed.update(*map(_base_of, node.args[:1]))
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 changed.update(_registries(node))
             case _:
                 pass
     return frozenset(changed)
+
+
+def _base_of(node: ast.expr) -> frozenset[str]:
+    """Return the name at the beginning of `NAME["a"].b[0]`; none if there is another thing."""
+    while isinstance(node, (ast.Subscript, ast.Attribute)):
+        node = node.value
+    return frozenset({node.id} if isinstance(node, ast.Name) else ())
 
 
 def _registries(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Iterator[str]:

@@ -126,15 +126,6 @@ class ModuleSource:
         return globals_assigned_in(self._tree)
 
     @cached_property
-    def star_imports(self) -> tuple[str, ...]:
-        """The `from x import *` statements, as written."""
-        return tuple(
-            self._text_of(node)
-            for node in flat(self._tree.body)
-            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
-        )
-
-    @cached_property
     def tracked(self) -> dict[str, FunctionSource]:
         """The functions with `@scatter.track`, by qualname."""
         return {q: f for q, f in self.functions.items() if f.tracked}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
-from scatter.analysis.reading import parse_definition
+from scatter.analysis.reading import dotted, parse_definition
 
 
 def same_code(one: str, other: str) -> bool:
@@ -49,7 +49,10 @@ def _dump_class(source: str) -> str:
 
 
 class _WithoutTracked(ast.NodeTransformer):
-    """Replaces each function that has `track` among its decorators by its name."""
+    """Replaces each function that has `track` among its decorators by its name.
+
+    By its usual spellings: under another one the class counts as changed, which is refused.
+    """
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return self._reduced(node)
@@ -58,5 +61,6 @@ class _WithoutTracked(ast.NodeTransformer):
         return self._reduced(node)
 
     def _reduced(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
-        tracked = any("'track'" in ast.dump(decorator) for decorator in node.decorator_list)
+        called = (d.func if isinstance(d, ast.Call) else d for d in node.decorator_list)
+        tracked = any(dotted(name) in ("scatter.track", "track") for name in called)
         return ast.Expr(ast.Constant(node.name)) if tracked else node

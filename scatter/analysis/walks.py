@@ -54,15 +54,29 @@ def blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
 
 
 def class_level_names(scope: ast.ClassDef) -> frozenset[str]:
-    """Return the names that a class body binds directly."""
-    names = set[str]()
-    for node in scope.body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
-    return frozenset(names)
+    """Return the names that a class body binds, whatever blocks they stand in."""
+    return frozenset(name for node in flat(scope.body) for name in _bound_by(node))
+
+
+def _bound_by(node: ast.stmt) -> Iterator[str]:
+    """Yield the names that one statement binds; of a block, what its own line binds."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Import() | ast.ImportFrom():
+            yield from (a.asname or a.name.partition(".")[0] for a in node.names)
+        case ast.Assign(targets=targets):
+            yield from (n for target in targets for n in _stored(target))
+        case ast.AnnAssign(target=target) | ast.For(target=target) | ast.AsyncFor(target=target):
+            yield from _stored(target)
+        case ast.With(items=items) | ast.AsyncWith(items=items):
+            yield from (n for i in items if i.optional_vars for n in _stored(i.optional_vars))
+        case _:
+            return
+
+
+def _stored(target: ast.expr) -> Iterator[str]:
+    return (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
 def members_used(node: FunctionNode, scope: ast.ClassDef) -> frozenset[str]:

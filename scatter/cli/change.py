@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scatter.cli.app import as_json, client_of, complete_function, settings_of
-from scatter.cli.output import data_json, in_colour, number_of, printable, say
+from scatter.cli.output import data_json, in_colour, number_of, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
+from scatter.names import printable
 
 if TYPE_CHECKING:
     from scatter.model import Release

@@ -23,6 +23,8 @@ from typing import Any, TextIO
 
 import click
 
+from scatter.names import printable
+
 SCHEMA = 1
 """Number of the JSON output's schema; a change that breaks a reader raises it."""
 
@@ -119,11 +121,6 @@ def note(headline: str, text: str) -> None:
 def _room() -> int:
     """Return the characters that fit into a line; without a terminal there is no end."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-
-
-def printable(text: str) -> str:
-    """Return a text with its control characters, line ends too, replaced by spaces."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def diff_lines(old: str, new: str, old_name: str, new_name: str) -> Iterator[str]:

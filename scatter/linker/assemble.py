@@ -142,7 +142,8 @@ def _target(bundle: Bundle, line: int) -> list[ast.stmt]:
     text = [f"class {wrapper}:"]
     text += [f"    {n} = {LIVE_CLASS}.{n}" for n in bundle.class_names]
     text += [f"    def {CELL}(): return __class__"] if owner else ["    pass"]
-    text += [f"return {wrapper}.__dict__[{name!r}], {wrapper}.__dict__.get({CELL!r})"]
+    own = mangled(name, owner)
+    text += [f"return {wrapper}.__dict__[{own!r}], {wrapper}.__dict__.get({CELL!r})"]
     class_node, return_node = ast.parse("\n".join(text)).body
     for made in (class_node, return_node):
         _place_at(made, line)
@@ -170,6 +171,12 @@ def _place_at(node: ast.AST, line: int) -> None:
     for inner in ast.walk(node):
         if hasattr(inner, "lineno"):
             inner.lineno = inner.end_lineno = line  # type: ignore[attr-defined]
+
+
+def mangled(name: str, owner: str) -> str:
+    """Return a member's name as a class body has it: `__x` of `Model` is `_Model__x`."""
+    is_private = owner and name.startswith("__") and not name.endswith("__")
+    return f"_{owner.rpartition('.')[2].lstrip('_')}{name}" if is_private else name
 
 
 def _wrapper_name(owner: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from scatter.bundle import Bundle
 from scatter.errors import Refused
+from scatter.linker.assemble import mangled
 from scatter.linker.home import Home
 
 
@@ -53,7 +54,7 @@ def check_members(bundle: Bundle, home: Home) -> None:
     missing = [
         name
         for name in bundle.members
-        if name not in deployed and not hasattr(live, _mangled(name, owner))
+        if name not in deployed and not hasattr(live, mangled(name, owner))
     ]
     if missing:
         raise Refused(
@@ -82,12 +83,6 @@ def live_class(bundle: Bundle, home: Home) -> type:
             hint="Deploy the class first.",
         )
     return found
-
-
-def _mangled(name: str, owner: str) -> str:
-    """Return a member's name as a class body has it: `__x` of `Model` is `_Model__x`."""
-    is_private = name.startswith("__") and not name.endswith("__")
-    return f"_{owner.rpartition('.')[2].lstrip('_')}{name}" if is_private else name
 
 
 def _listed(names: list[str]) -> str:

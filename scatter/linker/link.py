@@ -118,7 +118,8 @@ def _given(bundle: Bundle, decision: Decision, home: Home) -> dict[str, Any]:
         function = None if bundle.qualname in home.globals else home.resolve(bundle.function)
         given |= {bundle.qualname: function} if function else {}
     for item in items_named(bundle.items, decision.names("borrowed")):
-        given[item.name] = home.resolve(item.source)
+        if item.name.isidentifier():  # others are named inside captured values alone
+            given[item.name] = home.resolve(item.source)
     for item in items_named(bundle.items, decision.names("unpickled")):
         given[item.name] = unpickle(item.pickle, item.name, bundle, home.resolve)
     for cell in bundle.cells:

@@ -17,6 +17,8 @@ from scatter.errors import Untrusted, UsageError
 from scatter.model import ACTIONS, Change, Release
 
 FORMAT = 1
+MAX_LINE = 1_000_000
+"""What tracebacks show of a version is laid out by its lines: a larger number would take memory."""
 _RELEASE_FIELDS: dict[str, type] = {
     "format": int,
     "namespace": str,
@@ -119,8 +121,8 @@ def read_change(fields: Any) -> Change:
     """Return the change in parsed JSON fields."""
     _check_fields(fields, _CHANGE_FIELDS, _CHANGE_EXTRAS)
     lines = fields.pop("lines", [])
-    if not all(type(line) is int and line >= 0 for line in lines):
-        raise _bad("a line is no number")
+    if not all(type(line) is int and 0 <= line <= MAX_LINE for line in lines):
+        raise _bad("a line is no number, or larger than any file has")
     change = Change(**{"version": None, **fields, "lines": tuple(lines)})
     numbers = (change.version or 0, change.size, change.base or 0, change.removed_below)
     is_hash = len(change.bundle) == 64 and set(change.bundle) <= set("0123456789abcdef")

@@ -131,11 +131,6 @@ class Workspace:
             if len(owners) == 1 and name in self._last
         }
 
-    def file_of(self, name: str) -> str:
-        """Return the file that defines a function, relative to the project; empty if none."""
-        owners = self._owners.get(name) or ()
-        return min((self._files[path].label for path in owners), default="")
-
     def load(self) -> Changes:
         """Read everything for the first time; every function found is reported as new."""
         self._loading = True
