@@ -29,7 +29,7 @@ TAIL = f"""\
 | 3 | Redis is unreachable |
 | 4 | partial: it is in the log, but a running process refused it, or did not answer in time |
 | 5 | conflict: somebody else released the function meanwhile; nothing was changed |
-| 130 | interrupted with Ctrl-C, which is how `watch`, `server` and `demo --keep` end: with 0 |
+| 130 | interrupted with Ctrl-C; `watch`, `server` and `demo --keep` are meant to end so, with 0 |
 
 ## JSON
 

@@ -92,7 +92,7 @@ def _stay(stage: _Stage) -> None:
     """Let the user edit until Ctrl-C."""
     stage.say("")
     stage.say(f"  Edit and save {stage.shop / 'pricing.py'}")
-    stage.say(f"  and ask       curl {stage.workers[0].url}")
+    stage.say(f"  and ask       curl '{stage.workers[0].url}'")
     stage.say("  End with Ctrl-C.")
     stage.quiet = False
     try:

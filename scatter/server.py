@@ -201,7 +201,7 @@ def _command(
         *("--bind", "127.0.0.1"),
         *("--unixsocket", str(socket)),
         *("--unixsocketperm", "700"),
-        *("--dir", str(data_dir)),
+        *("--dir", str(data_dir.absolute())),  # it is started there
         *("--appendonly", "yes" if append_only else "no"),
         *("--save", ""),  # the log of writes has it all, and a failing snapshot forbids to end
         *("--notify-keyspace-events", "Kh"),

@@ -402,7 +402,7 @@ def test_a_directory_without_tracked_functions_says_how_to_get_one(shell: Shell)
     done = shell("push", "empty")
 
     assert (done.code, done.out) == (2, "")
-    assert done.err == "Error: No tracked function in empty. Put @scatter.track above a `def`.\n"
+    assert done.err == "Error: No tracked function in `empty`. Put @scatter.track above a `def`.\n"
 
 
 @pytest.mark.parametrize("command", ["push", "watch"])
@@ -424,7 +424,7 @@ def test_list_shows_functions_and_their_live_versions(pushed: Shell) -> None:
 
     assert (done.code, done.err) == (0, "")
     header, rank, score = done.out.splitlines()
-    assert header.split() == ["FUNCTION", "LIVE", "VERSIONS", "BY", "WHEN"]
+    assert header.split() == ["FUNCTION", "LIVE", "NEWEST", "BY", "WHEN"]
     assert re.fullmatch(r"pricing:rank +v1 +1 +ann@example\.org +\d+ s ago", rank)
     assert re.fullmatch(r"pricing:score +v2 +2 +ann@example\.org +\d+ s ago", score)
 
@@ -962,7 +962,7 @@ def test_nobody_at_the_address_is_3_and_says_how_to_get_a_server(
 
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith(f"Error: No Redis answers at {NOBODY} (")
-    assert done.err.endswith("Start one: `scatter server`; or use redis_url='local://'.\n")
+    assert done.err.endswith("Is it running? For a server of your own, use the address local://.\n")
 
 
 @pytest.mark.parametrize(
@@ -1643,3 +1643,14 @@ def test_reports_of_ended_workers_are_gone(
 
     assert read_reports(releases.journal.store) == []
     assert "No functions and no processes yet" in shell("status").err
+
+
+def test_a_named_function_can_be_pushed_beside_what_is_wrong_elsewhere(
+    shell: Shell, releases: Releases
+) -> None:
+    (shell.folder / "broken.py").write_text("import scatter\n\n@scatter.track\ndef f(:\n")
+    assert shell("push").code == 2
+    done = shell("push", "-f", "score")
+    assert done.code == 0
+    assert "broken.py:4" in done.err
+    assert live(releases) == {"pricing:score": 1}

@@ -226,7 +226,7 @@ def test_init_connects_to_nothing_and_the_first_verb_says_that_nobody_is_there()
     scatter.init(url, namespace="n")
     with pytest.raises(StoreUnavailable) as caught:
         scatter.functions()
-    assert "scatter server" in str(caught.value)
+    assert "use the address local://" in str(caught.value)
     assert "local://" in str(caught.value)
     assert "hunter2" not in f"{caught.value} {client.current()!r}"
 
@@ -426,7 +426,7 @@ def test_a_push_of_several_of_which_one_is_refused_changes_nothing(
 def test_a_push_to_nobody_leaves_what_runs(program: Callable[[str], Program]) -> None:
     scatter.init(f"redis://127.0.0.1:{free_port()}", namespace="n")
     mine = program(PRICING)
-    with pytest.raises(StoreUnavailable, match="scatter server"):
+    with pytest.raises(StoreUnavailable, match="use the address local://"):
         mine.score.push()
     assert mine.score(3) == 3
     assert mine.score.loaded_version == 0

@@ -275,3 +275,12 @@ def test_a_default_may_use_whatever_a_class_body_binds(lab: Lab) -> None:
     program = lab.module(text)
     program.push(text.replace("return n", "return n, m.pi > 3"), "M.f")
     assert program.M().f() == (2, True)
+
+
+def test_a_class_body_that_would_read_the_wrong_name_is_refused(lab: Lab) -> None:
+    """A class body looks names up in itself and in the module, where the deployed one is."""
+    program = lab.module(HEAD + "LIMIT = 1\n\n@scatter.track\ndef f(x=1): return LIMIT\n")
+    edit = program.edit("LIMIT = 1\n", "LIMIT = 2\nclass K: LIMIT = LIMIT\n")
+    refusal = program.refusal(edit.replace("return LIMIT", "return LIMIT, K.LIMIT"), "f")
+    assert refusal.reason == "shadowed-name"
+    assert "Class `K` binds `LIMIT`" in refusal.message

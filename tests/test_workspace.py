@@ -251,6 +251,11 @@ import scatter
 
 STEP = 1
 
+if STEP:
+    SIGN = 1
+else:
+    SIGN = -1
+
 
 def helper(x): return x
 
@@ -269,7 +274,7 @@ class Model:
 
 
 @scatter.track
-def use(x): return TABLE["h"](x) + STEP
+def use(x): return TABLE["h"](x) + STEP * SIGN
 """
 
 
@@ -277,6 +282,7 @@ def use(x): return TABLE["h"](x) + STEP
     ("old", "new", "kind", "name", "holders"),
     [
         ("size = 1", "size = 2", "body", "Model", ()),
+        ("SIGN = 1", "SIGN = 2", "state", "SIGN", ()),
         ("def helper(x): return x", "def helper(x): return -x", "held", "helper", ("TABLE",)),
         ("def lonely(x): return x", "def lonely(x): return -x", "unused", "lonely", ()),
     ],

@@ -25,7 +25,8 @@ def merge(bindings: list[Definition]) -> Definition:
         sources = dict.fromkeys(b.source for b in bindings)  # `import xml.dom`, `import xml.sax`
         return replace(last, source="\n".join(sources))
     uses = frozenset[str]().union(*(b.uses for b in bindings))
-    return Definition(name=last.name, kind="state", source=last.source, line=last.line, uses=uses)
+    source = "\n".join(dict.fromkeys(b.source for b in bindings))
+    return Definition(name=last.name, kind="state", source=source, line=last.line, uses=uses)
 
 
 def demote(definitions: dict[str, Definition]) -> dict[str, Definition]:

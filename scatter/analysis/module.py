@@ -31,6 +31,7 @@ from scatter.analysis.walks import (
     is_type_checking,
     members_used,
     name_argument,
+    read_before_bound,
     walk_classes,
     walk_functions,
 )
@@ -148,7 +149,8 @@ class ModuleSource:
     def _uses(self, node: ast.stmt) -> frozenset[str]:
         """Return the module's names that a top-level statement looks up."""
         inside = self._scopes.within(first_line(node), node.end_lineno or node.lineno)
-        return used_globals(inside) | expression_names(node)
+        own = read_before_bound(node) if isinstance(node, ast.ClassDef) else frozenset[str]()
+        return used_globals(inside) | expression_names(node) | own
 
     def _mutated(self, node: ast.stmt) -> frozenset[str]:
         """Return the module's names that a top-level statement changes in place."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from scatter.analysis.reading import dotted
 from scatter.analysis.records import FunctionNode
+from scatter.analysis.scopes import expression_names
 
 
 def walk_functions(
@@ -56,6 +57,18 @@ def blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
 def class_level_names(scope: ast.ClassDef) -> frozenset[str]:
     """Return the names that a class body binds, whatever blocks they stand in."""
     return frozenset(name for node in flat(scope.body) for name in _bound_by(node))
+
+
+def read_before_bound(scope: ast.ClassDef) -> frozenset[str]:
+    """Return the names that a class body looks up before it binds them itself: `LIMIT = LIMIT`.
+
+    It finds them in the module, though the symbol table says that they are its own.
+    """
+    found, bound = set[str](), set[str]()
+    for node in scope.body:
+        found |= expression_names(node) - bound
+        bound |= {name for inner in flat([node]) for name in _bound_by(inner)}
+    return frozenset(found & bound)
 
 
 def _bound_by(node: ast.stmt) -> Iterator[str]:

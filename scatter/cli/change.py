@@ -81,7 +81,13 @@ def push_(
         body = {"changed": changed, "sizes": pushed.sizes, "sequence": sequence}
         data_json("push", body | {"dry_run": dry_run})
     elif not changed:
-        say(f"Nothing to push: {len(pushed.versions)} functions are live as they are.")
+        count = len(pushed.versions)
+        what = (
+            "1 function is live as it is"
+            if count == 1
+            else f"{count} functions are live as they are"
+        )
+        say(f"Nothing to push: {what}.")
     else:
         verb = "Would push" if dry_run else "Pushed"
         listed = ", ".join(f"{n} v{v} ({pushed.sizes[n]} B)" for n, v in changed.items())
@@ -104,10 +110,11 @@ def _candidates(releases: Releases, paths: tuple[Path, ...], only: tuple[str, ..
         for problem in problems:
             for line in text.lines(problem):
                 say(line)
-        raise UsageError("Nothing was pushed: mend the files named above.")
+        if not only:  # those that were named may be pushed beside what is wrong elsewhere
+            raise UsageError("Nothing was pushed: mend the files named above.")
     built = workspace.functions
     if not built:
-        where = ", ".join(map(str, paths))
+        where = ", ".join(f"`{path}`" for path in paths)
         raise UsageError(f"No tracked function in {where}. Put @scatter.track above a `def`.")
     names = [resolve(name, built) for name in only] or list(built)
     chosen = _with_called(names, built, releases.functions().keys())

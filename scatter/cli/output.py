@@ -72,9 +72,11 @@ def source(text: str) -> None:
 
 def complain(error: BaseException) -> None:
     """Print an error and its notes on stderr."""
-    say(f"{click.style('Error:', fg='red', bold=True)} {error}")
-    for note in getattr(error, "__notes__", ()):
-        say(note)
+    text = "\n".join(["Error: " + str(error), *getattr(error, "__notes__", ())])
+    if sys.stderr.isatty():
+        room = shutil.get_terminal_size().columns
+        text = "\n".join(part for line in text.splitlines() for part in _folded(line, room))
+    say(click.style("Error:", fg="red", bold=True) + text.removeprefix("Error:"))
 
 
 def data_json(kind: str, body: Any) -> None:

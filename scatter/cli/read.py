@@ -47,7 +47,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
             (s.function, number_of(s.version), str(s.last), who(s.author), ago(s.time))
             for s in functions.values()
         ]
-        table(("FUNCTION", "LIVE", "VERSIONS", "BY", "WHEN"), rows)
+        table(("FUNCTION", "LIVE", "NEWEST", "BY", "WHEN"), rows)
 
 
 def function_fields(state: FunctionState) -> dict[str, Any]:

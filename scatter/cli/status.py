@@ -94,7 +94,7 @@ def _show_processes(reports: Sequence[ProcessReport], tip: int) -> None:
                 report.application,
                 report.python,
                 report.state,
-                "current" if behind <= 0 else f"{behind} behind",
+                "current" if not behind else f"{abs(behind)} {'behind' if behind > 0 else 'ahead'}",
                 ", ".join(notes),
             )
         )

@@ -11,11 +11,15 @@ made before, and given to it.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from typing import Any
 
 from scatter.analysis import tree_text
+from scatter.analysis.reading import parse_definition
+from scatter.analysis.walks import read_before_bound
 from scatter.bundle import Bundle
+from scatter.errors import Refused
 from scatter.linker.assemble import FACTORY, assemble_items
 from scatter.linker.decide import Decision
 from scatter.linker.home import Home
@@ -70,9 +74,27 @@ class _Classes:
                 todo += self._items[name].uses
         return found
 
+    def _check_body(self, name: str) -> None:
+        """Refuse a class whose body binds a name that it also takes from the travelling code.
+
+        A class body looks such a name up in itself and then in the module, never in the factory:
+        it would get the deployed thing, or none.
+        """
+        nodes = ast.walk(parse_definition(self._items[name].source))
+        node = next(found for found in nodes if isinstance(found, ast.ClassDef))
+        travelling = self._items.keys() | self._given.keys()
+        for shadowed in sorted(read_before_bound(node) & travelling):
+            raise Refused(
+                "shadowed-name",
+                f"Class `{name}` binds `{shadowed}` in its body, and takes the new `{shadowed}` of "
+                "its module for it.",
+                hint="Give one of them another name.",
+            )
+
     def _make(self, name: str, reach: Mapping[str, set[str]]) -> None:
         if name in self._made:
             return
+        self._check_body(name)
         others = [n for n in self._names if n in reach[name]]
         unit = [n for n in others if name in reach[n]]
         for other in others:

@@ -296,7 +296,7 @@ class Link:
             )
         return StoreUnavailable(
             f"No Redis answers at {self.address} ({text or type(error).__name__}). "
-            "Start one: `scatter server`; or use redis_url='local://'.",
+            "Is it running? For a server of your own, use the address local://.",
             url=self.address,
         )
 

@@ -173,7 +173,7 @@ class Text:
     @_lines.register
     def _(self, event: Problem) -> Iterator[str]:
         what = "" if event.kind == "duplicate" else ", nothing pushed"
-        yield self._paint("red", f"{event}{what}")
+        yield self._paint("red", f"{str(event).rstrip('.')}{what}")
         if event.text:
             text = event.text.lstrip()
             yield f"    {text}"
