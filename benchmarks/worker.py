@@ -44,10 +44,11 @@ def agent(url: str, namespace: str, folder: str, module: str) -> None:
 
         return measured
 
-    def switched(registry: Any, prepared: Any) -> None:
-        real_switch(registry, prepared)
+    def switched(registry: Any, prepared: Any, **options: Any) -> bool:
+        done = real_switch(registry, prepared, **options)
         moments["switched"] = clock()
         print(json.dumps(moments), flush=True)
+        return done
 
     real_switch = apply.switch
     RedisDoorbell.wait = timed("rung", RedisDoorbell.wait)  # type: ignore[method-assign]

@@ -296,7 +296,7 @@ class Link:
             )
         return StoreUnavailable(
             f"No Redis answers at {self.address} ({text or type(error).__name__}). "
-            "Is it running? For a server of your own, use the address local://.",
+            "Is it running? For one of your own, use the address local:// (or run `scatter server`).",
             url=self.address,
         )
 
