@@ -962,7 +962,7 @@ def test_nobody_at_the_address_is_3_and_says_how_to_get_a_server(
 
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith(f"Error: No Redis answers at {NOBODY} (")
-    assert done.err.endswith("Is it running? For one of your own, use the address local:// (or run `scatter server`).\n")
+    assert done.err.endswith("use the address local:// (or run `scatter server`).\n")
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,8 @@ class Link:
             )
         return StoreUnavailable(
             f"No Redis answers at {self.address} ({text or type(error).__name__}). "
-            "Is it running? For one of your own, use the address local:// (or run `scatter server`).",
+            "Is it running? For one of your own, use the address local:// "
+            "(or run `scatter server`).",
             url=self.address,
         )
 
