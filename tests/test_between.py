@@ -200,3 +200,19 @@ def test_an_agent_that_was_stopped_can_be_started_again(scene: Scene) -> None:
     scene.push(scene.returns(1))
     wait_until(lambda: scene.program.f() == 1, "the version")
     assert scene.agent.status().state == "ready"
+
+
+def test_what_was_released_while_a_redefined_functions_agent_was_stopped_applies(
+    scene: Scene,
+) -> None:
+    scene.push(scene.returns(1))
+    scene.agent.start()
+    assert scene.agent.wait(20)
+    scope = {"__name__": scene.program.name}
+    exec("def f(): return 'newer'", scope)
+    scene.registry.add(scene.name("f"), scope["f"])  # type: ignore[arg-type]
+    scene.agent.stop()
+    scene.push(scene.returns(2))
+    scene.agent.start()
+    assert scene.agent.wait(20)
+    assert scope["f"]() == 2  # type: ignore[operator]

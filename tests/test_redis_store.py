@@ -1117,3 +1117,13 @@ def test_a_child_forked_in_the_middle_of_a_call_is_not_blocked_after_abandon(
         done.set()
         thread.join()
     assert store.read(0).entries == (b"one",)
+
+
+def test_a_log_that_is_emptied_between_two_appends_gets_no_gap(
+    redis_url: str, namespace: str, opens: Opens
+) -> None:
+    store, other = opens(redis_url, namespace), opens(redis_url, namespace)
+    assert store.append(1, b"one", {})
+    other.link.run([("DEL", other.key("log"))])
+    assert not store.append(2, b"two", {}), "there is no entry 1 any more"
+    assert other.entries([1, 2]) == [None, None]

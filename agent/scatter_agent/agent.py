@@ -71,13 +71,16 @@ class Agent:
         self._application = application
         self._given_store = store
         self._look_s = look_s
-        self._reset()
+        self._reset({})
 
     def __repr__(self) -> str:
         return f"<Agent of {self.settings!r}, {self._state}>"
 
-    def _reset(self) -> None:
-        """Begin a life: at construction, and in a forked child."""
+    def _reset(self, floor: dict[str, int]) -> None:
+        """Begin a life: at construction, after a stop, and in a forked child.
+
+        What was defined anew in this process, and when, stays known: it is no part of a life.
+        """
         self._pid = os.getpid()
         self._stop = threading.Event()
         self._ready = threading.Event()
@@ -86,6 +89,7 @@ class Agent:
         self._bell: Doorbell | None = None
         self._journal: Journal | None = None
         self._follower = Follower(self.registry, lifecycle.WORKING)
+        self._follower.floor = floor
         self._doorbell = ""
         self._unreported = ""
         self._backoff_s = FIRST_BACKOFF_S
@@ -101,7 +105,7 @@ class Agent:
         if self._pid != os.getpid():
             self.in_child()  # a fork that ran no hooks, as those of uWSGI
         if self.stopped:
-            self._reset()
+            self._reset(self._follower.floor)
         if self._thread is None or not self._thread.is_alive():
             lifecycle.look_after(self)
             self.registry.off_track(self._tracked)
@@ -140,11 +144,10 @@ class Agent:
     def in_child(self) -> None:
         """Begin anew in a forked child; see `lifecycle`."""
         was_started, was_stopped = self._thread is not None, self._stop.is_set()
-        floor, link = self._follower.floor, getattr(self._store, "link", None)
+        link = getattr(self._store, "link", None)
         if link is not None:
             link.abandon()
-        self._reset()
-        self._follower.floor = floor
+        self._reset(self._follower.floor)
         if was_stopped:
             self._stop.set()
             self._state, self._reason = "stopped", "it was stopped"
