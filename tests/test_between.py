@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from linking import Lab
@@ -77,6 +78,12 @@ def slow(tmp_path: Path) -> Iterator[Callable[[], object]]:
         sys.modules.pop(name, None)
 
 
+def _whole(name: str) -> Any:
+    """Return a module once it is there with all its names; another thread imports it."""
+    module = sys.modules.get(name)
+    return module if hasattr(module, "entered") else None
+
+
 def test_a_push_does_not_take_a_colleagues_code_for_its_own(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +117,7 @@ def test_a_step_by_hand_while_the_agent_links_is_not_overridden(
         .replace("import scatter", "import scatter, slow_one")
         .replace("return 3", "return 3, slow_one")
     )
-    gate = wait_until(lambda: sys.modules.get("gate"), "the agent to begin to link")
+    gate = wait_until(lambda: _whole("gate"), "the agent to begin to link")
     assert gate.entered.wait(10)
     assert scene.client.step(scene.name("f"), -1) == 1
     gate.open.set()
@@ -149,7 +156,7 @@ def test_a_process_in_the_middle_of_an_import_has_not_answered_yet(
     assert scene.agent.wait(20)
     thread = threading.Thread(target=lambda: __import__("half"))
     thread.start()
-    gate = wait_until(lambda: sys.modules.get("gate"), "the import to reach its middle")
+    gate = wait_until(lambda: _whole("gate"), "the import to reach its middle")
     assert gate.entered.wait(10)
     scene.registry.add("half:f", sys.modules["half"].f)
     source = ModuleSource(
