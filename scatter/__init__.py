@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from scatter.api import cleanup, functions, get, init, push, release, rollback
     from scatter.model import Release, Version
     from scatter.tracked import Tracked
+    from scatter.whole import track_module
 
 _LAZY = {
     "cleanup": "scatter.api",
@@ -44,6 +45,7 @@ _LAZY = {
     "Release": "scatter.model",
     "Tracked": "scatter.tracked",
     "Version": "scatter.model",
+    "track_module": "scatter.whole",
 }
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "release",
     "rollback",
     "track",
+    "track_module",
 ]
 
 

@@ -2,7 +2,9 @@
 
 A module's text is read when its first function is tracked, so that a later edit of the file does
 not pass for what runs; it is parsed when it is first needed. Before it is believed it is compiled
-and compared with the code that was really imported.
+and compared with the code that was really imported. Other modules of a project are read when an
+agent starts (`remember`), or when a version needs them; a text that was read late, from a file that
+has changed since this process began, is not *sure*: functions can be compared with it, values not.
 
 Not here: analysis (`scatter.analysis`), notebooks (they have no module source).
 """
@@ -11,11 +13,13 @@ from __future__ import annotations
 
 import os.path
 import sys
-from collections.abc import Iterator
-from types import CodeType, FunctionType
+import time
+from collections.abc import Collection, Iterable, Iterator
+from types import CodeType, FunctionType, ModuleType
 
 from scatter.locks import ForkSafeLock
 from scatter.names import module_of_file
+from scatter.registry import REGISTRY
 
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
 if TYPE_CHECKING:
@@ -27,15 +31,19 @@ class Base:
 
     Attributes:
         text, file, module: What was read, where, for which module.
+        sure: Whether it is what was imported, also where no code tells.
+        track_all: Whether the module is tracked whole.
         believed: Whether the functions of the live module are compiled from it; None: not tried.
 
     """
 
-    def __init__(self, text: str, file: str, module: str) -> None:
+    def __init__(self, text: str, file: str, module: str, *, sure: bool) -> None:
         """Keep the text; nothing is parsed."""
         self.text = text
         self.file = file
         self.module = module
+        self.sure = sure
+        self.track_all = False
         self.believed: bool | None = None
         self._lock = ForkSafeLock()
         self._source: ModuleSource | None = None
@@ -49,9 +57,11 @@ class Base:
         from scatter.analysis import ModuleSource, SourceError  # 10 ms, not needed to track
 
         with self._lock:
-            if self._source is None:
+            if self._source is None or self._source.track_all != self.track_all:
                 try:
-                    self._source = ModuleSource(self.text, name=self.module, file=self.file)
+                    self._source = ModuleSource(
+                        self.text, name=self.module, file=self.file, track_all=self.track_all
+                    )
                 except SourceError:
                     return None
             return self._source
@@ -80,6 +90,7 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 
 
 _bases: dict[str, Base | None] = {}
+_began = time.time()
 
 
 def base_of(function: FunctionType) -> Base | None:
@@ -88,18 +99,82 @@ def base_of(function: FunctionType) -> Base | None:
     if file not in _bases:
         text = _read(file, function.__globals__)
         module = module_name(function)
-        _bases[file] = None if text is None or not module else Base(text, file, module)
+        known = text is not None and module
+        _bases[file] = Base(text, file, module, sure=True) if known else None  # type: ignore[arg-type]
     base = _bases[file]
     if base is not None and base.module != module_name(function):
         return None  # one file imported under two names: only the first is known
     return base
 
 
+def base_of_module(module: ModuleType) -> Base | None:
+    """Return the source of a module that need not be tracked; None if there is no file."""
+    file = getattr(module, "__file__", None)
+    if not file or not file.endswith(".py"):
+        return None
+    name = module.__name__
+    if name == "__main__":
+        name = _name_of_main() or module_of_file(file)
+    if file not in _bases:
+        sure = not _changed_since_start(file)
+        text = _read(file, vars(module))
+        _bases[file] = None if text is None else Base(text, file, name, sure=sure)
+    base = _bases[file]
+    return base if base is not None and base.module == name else None
+
+
+def _changed_since_start(file: str) -> bool:
+    try:
+        return os.stat(file).st_ctime >= _began
+    except OSError:
+        return True
+
+
+def remember(modules: Iterable[ModuleType]) -> None:
+    """Read modules that may be edited later; called while what they hold is what was imported."""
+    for module in modules:
+        base = base_of_module(module)
+        if base is not None:
+            base.sure = True
+
+
+def project_modules() -> list[ModuleType]:
+    """Return the imported modules beside which, below one directory, something is tracked."""
+    roots = {_root(base.file, base.module) for base in list(_bases.values()) if base}
+    return [m for m in list(sys.modules.values()) if is_project_file(_file_of(m), roots)]
+
+
+def is_project_file(file: str, roots: Collection[str]) -> bool:
+    """Return whether a source file belongs to a project below one of some directories."""
+    if not file.endswith(".py") or "site-packages" in file or "dist-packages" in file:
+        return False
+    return any(file.startswith(root + os.sep) for root in roots)
+
+
+def _root(file: str, module: str) -> str:
+    """Return the directory from which importing gives `file` the name `module`."""
+    folder = os.path.dirname(os.path.abspath(file))
+    depth = module.count(".") + (os.path.basename(file) == "__init__.py")
+    for _ in range(depth):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _file_of(module: ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    return file if isinstance(file, str) else ""
+
+
 def deployed_code(function: FunctionType) -> CodeType:
     """Return the code that a function was deployed with, whatever it runs now."""
     mark = function.__dict__.get("__scatter__")
-    code: CodeType = undecorated(function).__code__ if mark is None else mark.shipped_code
-    return code
+    if mark is not None:
+        code: CodeType = mark.shipped_code
+        return code
+    slot = REGISTRY.slot_of(function)
+    if slot is not None and isinstance(slot.shipped.target, FunctionType):
+        return slot.shipped.target.__code__
+    return undecorated(function).__code__
 
 
 def undecorated(function: FunctionType) -> FunctionType:
@@ -131,12 +206,18 @@ def module_name(function: FunctionType) -> str:
     """Return the module part of a function's name; empty for notebooks and the REPL."""
     module = function.__module__ or ""
     if module == "__main__":
-        spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-        module = spec.name if spec is not None else ""  # what `python -m` was given
+        module = _name_of_main()
     if module not in ("", "__main__", "<run_path>"):
         return module
     file = deployed_code(function).co_filename
     return module_of_file(file) if os.path.isfile(file) else module
+
+
+def _name_of_main() -> str:
+    """Return what `python -m` was given; empty if it was not used."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    name: str = spec.name if spec is not None else ""
+    return name
 
 
 def definition_text(function: FunctionType) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 import weakref
 from collections.abc import Callable
@@ -9,7 +11,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from scatter.analysis import ModuleSource
-from scatter.bases import Base, base_of, deployed_code, module_name
+from scatter.bases import Base, base_of, base_of_module, deployed_code, module_name
+from scatter.errors import Refused
 from scatter.linker import Home
 from scatter.locks import ForkSafeLock
 from scatter.names import function_name, split
@@ -28,7 +31,7 @@ def home_of(registry: Registry, function: FunctionType, resolve: Resolve) -> Hom
     scope = _globals_of(function)
     base = base_of(function)
     source = base.source() if base and _is_base(base, function, scope) else None
-    return _home(registry, scope, source, module, resolve, fetched=False)
+    return _home(registry, scope, source, module, resolve)
 
 
 def _globals_of(function: FunctionType) -> dict[str, Any]:
@@ -50,7 +53,11 @@ def _is_base(base: Base, function: FunctionType, scope: dict[str, Any]) -> bool:
 
 def is_importing(function: FunctionType) -> bool:
     """Return whether a function's module is being imported: later definitions are missing yet."""
-    spec = getattr(sys.modules.get(function.__module__ or ""), "__spec__", None)
+    return _is_initializing(sys.modules.get(function.__module__ or ""))
+
+
+def _is_initializing(module: ModuleType | None) -> bool:
+    spec = getattr(module, "__spec__", None)
     return bool(getattr(spec, "_initializing", False))  # what the import system itself asks
 
 
@@ -62,10 +69,66 @@ def home_for_fetched(registry: Registry, function: str, resolve: Resolve) -> Hom
     module = split(function)[0]
     live = sys.modules.get(module) if module else None
     if live is None:
-        with _lock:
-            live = _made.setdefault(module, ModuleType(module or "__scatter__"))
-        return _home(registry, vars(live), None, module, resolve, fetched=True)
-    return _home(registry, vars(live), _source_of(live), module, resolve, fetched=False)
+        return _made_home(registry, module, resolve)
+    return _live_home(registry, live, module, resolve)
+
+
+def _live_home(registry: Registry, live: ModuleType, module: str, resolve: Resolve) -> Home:
+    source, sure = _base_in(live)
+    return _home(registry, vars(live), source, module, resolve, sure=sure)
+
+
+def _made_home(registry: Registry, module: str, resolve: Resolve) -> Home:
+    """Return a module of our own for code whose module this process does not have."""
+    with _lock:
+        live = _made.setdefault(module, ModuleType(module or "__scatter__"))
+    return _home(registry, vars(live), None, module, resolve, made=live)
+
+
+def _home_beside(registry: Registry, module: str, resolve: Resolve, load: bool) -> Home:
+    """Return the home of another module of the project.
+
+    One that this process could import and has not is read only, until `load` asks for it: a
+    function may import it when it runs.
+
+    Raises:
+        Refused: `missing-import`, when the module raises while it is imported.
+
+    """
+    live = sys.modules.get(module)
+    if live is not None and not _is_initializing(live):
+        return _live_home(registry, live, module, resolve)
+    if live is None and not load:
+        source = _unimported_source(module)
+        if source is None:
+            return _made_home(registry, module, resolve)
+        return _home(registry, {}, source, module, resolve, imported=False)
+    return _live_home(registry, _imported(module), module, resolve)
+
+
+def _unimported_source(module: str) -> ModuleSource | None:
+    """Return the source of a module that could be imported; None if there is no such module."""
+    from scatter.analysis import ModuleSource, SourceError
+
+    try:
+        spec = importlib.util.find_spec(module)
+        text = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+        file = spec.origin if spec and spec.origin else module
+        return ModuleSource(text, name=module, file=file) if text is not None else None
+    except (ImportError, AttributeError, ValueError, SourceError):
+        return None
+
+
+def _imported(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise Refused(
+            "missing-import",
+            f"Importing `{module}`, which the version needs, raised {type(error).__name__}: "
+            f"{error}.",
+            hint="Deploy that module, then push again.",
+        ) from error
 
 
 def _home(
@@ -75,27 +138,42 @@ def _home(
     module: str,
     resolve: Resolve,
     *,
-    fetched: bool,
+    made: ModuleType | None = None,
+    imported: bool = True,
+    sure: bool = True,
 ) -> Home:
-    def is_tracked(qualname: str) -> bool:
-        slot = registry.get(function_name(module, qualname))
-        live = module_globals.get(qualname)
+    def is_tracked(key: str) -> bool:
+        slot = registry.get(function_name(module, key))
+        live = module_globals.get(key)
         return slot is not None or hasattr(live, "__scatter__")
 
+    def beside(other: str, load: bool) -> Home:
+        return _home_beside(registry, other, resolve, load)
+
     return Home(
+        module=module,
+        live=made or sys.modules.get(module),
         globals=module_globals,
         base=base,
-        fetched=fetched,
+        made=made is not None,
+        imported=imported,
+        sure=sure,
         classes=_classes.setdefault(module, weakref.WeakValueDictionary()),
         is_tracked=is_tracked,
         resolve=resolve,
+        beside=beside,
     )
 
 
-def _source_of(module: ModuleType) -> ModuleSource | None:
-    """Return the source of an imported module, judged by one of its functions."""
+def _base_in(module: ModuleType) -> tuple[ModuleSource | None, bool]:
+    """Return the source of an imported module, if it is what runs, and whether that is sure.
+
+    It is judged by the module's functions; where it has none, by when its file changed.
+    """
+    base = base_of_module(module)
+    if base is None:
+        return None, False
     for value in list(vars(module).values()):
-        if isinstance(value, FunctionType) and value.__module__ == module.__name__:
-            base = base_of(value)
-            return base.source() if base and _is_base(base, value, vars(module)) else None
-    return None
+        if isinstance(value, FunctionType) and deployed_code(value).co_filename == base.file:
+            return (base.source() if _is_base(base, value, vars(module)) else None), base.sure
+    return (base.source() if base.sure else None), base.sure

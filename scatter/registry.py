@@ -30,6 +30,7 @@ class Registry:
         """Begin with no slot."""
         self._lock = ForkSafeLock()
         self._slots: dict[str, Slot] = {}
+        self._by_function: dict[int, Slot] = {}
         self._listeners: tuple[OnTrack, ...] = ()
 
     def __repr__(self) -> str:
@@ -43,6 +44,11 @@ class Registry:
         """Return the slot of a full name, if there is one."""
         return self._slots.get(name)
 
+    def slot_of(self, function: object) -> Slot | None:
+        """Return the slot that a function object is, if it is one."""
+        slot = self._by_function.get(id(function))
+        return slot if slot is not None and slot.function is function else None
+
     def on_track(self, callback: OnTrack) -> None:
         """Call `callback` with each slot that is added or redefined. It must not raise."""
         with self._lock:
@@ -54,12 +60,25 @@ class Registry:
             self._listeners = tuple(c for c in self._listeners if c != callback)
 
     def add(
-        self, name: str, function: FunctionType, *, source: str = "", fetched: bool = False
+        self,
+        name: str,
+        function: FunctionType,
+        *,
+        source: str = "",
+        fetched: bool = False,
+        bare: bool = False,
     ) -> Slot:
         """Make `function` the slot of `name`, as deployed; or return the slot that it is already.
 
         A function that was defined anew (a notebook cell run again, a reloaded module) takes over
         the slot; what was known of the name stays.
+
+        Args:
+            name: Full name.
+            function: The function.
+            source: Text of its definition.
+            fetched: It was obtained by `get`.
+            bare: It gets no attributes: it was tracked with its module.
 
         Raises:
             NameTaken: Another function of this process has that name.
@@ -72,7 +91,9 @@ class Registry:
             if before and not before.fetched and not _is_redefinition(before.function, function):
                 raise _name_taken(name, before.function, function)
             slot = _new_slot(name, function, source, fetched, before)
-            self._slots[name] = slot
+            slot.bare = bare
+            slot.show()
+            self._put(slot)
             listeners = self._listeners
         for listener in listeners:
             listener(slot)
@@ -104,7 +125,7 @@ class Registry:
                 return False
             for name, function in (fetched or {}).items():
                 if name not in self._slots:
-                    self._slots[name] = _new_slot(name, function, "", True, None)
+                    self._put(_new_slot(name, function, "", True, None))
             moves = [(self._slots[n], v) for n, v in linked.items() if n in self._slots]
             moves = [(slot, version) for slot, version in moves if slot.running is not version]
             steps = [slot.steps_to(version) for slot, version in moves]
@@ -118,6 +139,10 @@ class Registry:
             for name in linked if hold is not None else ():
                 self._slots[name].held = bool(hold)
             return True
+
+    def _put(self, slot: Slot) -> None:
+        self._slots[slot.name] = slot
+        self._by_function[id(slot.function)] = slot
 
     def _is_as_before(self, known: tuple[str, tuple[Slot, Linked]]) -> bool:
         name, (slot, running) = known
@@ -170,7 +195,6 @@ def _new_slot(
     slot = Slot(name, function, shipped, fetched=fetched)
     slot.seen = before.seen if before else None
     slot.redefined = before is not None and not before.fetched
-    slot.show()
     return slot
 
 

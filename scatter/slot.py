@@ -94,6 +94,7 @@ class Slot:
         shipped: The deployed code.
         running: What runs now.
         fetched: The function was obtained by `get`; it has no deployed code.
+        bare: The function has no attributes of ours: it was tracked with its module.
         held: The function was moved by hand and does not follow the log.
         redefined: The function was defined anew in this process (a notebook cell run again).
         seen: Newest version that this process knows to be live; None: it never saw one.
@@ -102,6 +103,7 @@ class Slot:
     """
 
     __slots__ = (
+        "bare",
         "fetched",
         "function",
         "held",
@@ -122,6 +124,7 @@ class Slot:
         self.shipped = shipped
         self.running = shipped
         self.fetched = fetched
+        self.bare = False
         self.held = False
         self.redefined = False
         self.seen: int | None = None
@@ -183,6 +186,8 @@ class Slot:
 
     def show(self) -> None:
         """Set the attributes that people read on the function."""
+        if self.bare:
+            return
         self.function.loaded_version = self.version  # type: ignore[attr-defined]
         self.function.source = self.running.source  # type: ignore[attr-defined]
 

@@ -39,9 +39,10 @@ class RefusedPush(AssertionError):
 class Program:
     """One imported module and the versions that were pushed into it."""
 
-    def __init__(self, module: ModuleType, text: str) -> None:
+    def __init__(self, module: ModuleType, text: str, project: Project) -> None:
         self.module = module
         self.text = text
+        self._project = project
         self.versions: dict[tuple[str, int], Wanted] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -68,13 +69,15 @@ class Program:
 
     def source(self, text: str) -> ModuleSource:
         """Return an edited text, analysed as this module."""
-        text = textwrap.dedent(text)
-        return ModuleSource(text, name=self.name, file=f"{self.name}.py")
+        return self._project.analysed(self.name, text)
 
     def wanted(self, text: str, *qualnames: str) -> list[Wanted]:
         """Return the next version of each function, made from `text`; nothing is linked yet."""
         source = self.source(text)
-        return [self._wanted(build(source, qualname), qualname) for qualname in qualnames]
+        find = self._project.find
+        return [
+            self._wanted(build(source, qualname, find=find), qualname) for qualname in qualnames
+        ]
 
     def _wanted(self, built: Built, qualname: str) -> Wanted:
         number = 1 + sum(1 for known, _ in self.versions if known == qualname)
@@ -148,28 +151,56 @@ def wanted_from(built: Built, number: int) -> Wanted:
     return Wanted(change=change, data=data)
 
 
+class Project:
+    """The modules of a lab as the developer has them: edited or not."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.packages: set[str] = set()
+
+    def analysed(self, module: str, text: str) -> ModuleSource:
+        """Return a text, analysed as a module."""
+        path = module.replace(".", "/")
+        file = f"{path}/__init__.py" if module in self.packages else f"{path}.py"
+        return ModuleSource(textwrap.dedent(text), name=module, file=file)
+
+    def find(self, module: str) -> ModuleSource | None:
+        """Return the source of a module of the project."""
+        text = self.texts.get(module)
+        return None if text is None else self.analysed(module, text)
+
+
 class Lab:
     """Makes modules in a directory of their own and imports them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.project = Project()
         self._names: list[str] = []
 
     def write(self, text: str, name: str) -> Path:
-        """Write a module without importing it."""
+        """Write a module without importing it; a package is named `pack.__init__`."""
         file = self.folder.joinpath(*name.split(".")).with_suffix(".py")
+        name, is_package = name.removesuffix(".__init__"), name.endswith(".__init__")
+        self.project.texts[name] = text
+        if is_package:
+            self.project.packages.add(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(textwrap.dedent(text), encoding="utf-8")
         importlib.invalidate_caches()
         self._names.append(name)
         return file
 
+    def edit(self, name: str, text: str) -> None:
+        """Let the developer's text of a module be another; nothing is written or pushed."""
+        self.project.texts[name] = text
+
     def module(self, text: str, name: str = "") -> Program:
         """Write a module and import it; its name is new unless one is given."""
         name = name or f"program_{next(_numbers)}"
         text = textwrap.dedent(text)
         self.write(text, name)
-        return Program(importlib.import_module(name), text)
+        return Program(importlib.import_module(name), text, self.project)
 
     def close(self) -> None:
         """Forget the modules; their slots stay in the registry, under names nobody uses again."""

@@ -187,11 +187,18 @@ def test_a_misspelt_name_is_refused_before_the_switch(lab: Lab) -> None:
     assert "uses `heplre`, defined neither in its module nor in this process" in refusal.message
 
 
-def test_a_new_star_import_does_not_travel_and_says_so(lab: Lab) -> None:
+def test_what_a_new_star_import_brings_travels(lab: Lab) -> None:
     program = lab.module(PLAIN)
-    refusal = program.refusal(edited("from math import *\n", "floor(x)"), "f")
-    assert refusal.reason == "missing-name"
-    assert "`from module import *` does not travel" in refusal.message
+    program.push(edited("from json import *\nfrom math import *\n", "floor(x), dumps(x)"), "f")
+    assert program.f(1.5) == (1, "1.5")
+    assert not hasattr(program.module, "floor")
+
+
+def test_what_no_star_import_brings_is_refused_before_the_switch(lab: Lab) -> None:
+    program = lab.module(PLAIN)
+    refusal = program.refusal(edited("from math import *\n", "flor(x)"), "f")
+    assert refusal.reason == "missing-import"
+    assert "cannot import name 'flor' from 'math'" in refusal.message
 
 
 def test_a_name_that_may_be_missing_is_no_new_mistake(lab: Lab) -> None:

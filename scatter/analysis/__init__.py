@@ -8,7 +8,8 @@ Invariants
    between Pythons, so nothing derived from them is stored or hashed.
 """
 
-from scatter.analysis.module import Definition, FunctionSource, ModuleSource, SourceError
+from scatter.analysis.module import ModuleSource
+from scatter.analysis.records import Definition, FunctionSource, SourceError, Target
 from scatter.analysis.same import same_class, same_code, tree_text
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FunctionSource",
     "ModuleSource",
     "SourceError",
+    "Target",
     "same_class",
     "same_code",
     "tree_text",

@@ -5,12 +5,11 @@ Invariant: a name whose bindings do not amount to one thing is state.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from scatter.analysis.kinds import Kind
-from scatter.analysis.records import Definition
+from scatter.analysis.records import Definition, Target
 
 
 def merge(bindings: list[Definition]) -> Definition:
@@ -23,7 +22,7 @@ def merge(bindings: list[Definition]) -> Definition:
         return last  # overloads, or a later `def` that simply wins
     if all(b.kind == "import" for b in bindings):
         sources = dict.fromkeys(b.source for b in bindings)  # `import xml.dom`, `import xml.sax`
-        return replace(last, source="\n".join(sources))
+        return replace(last, source="\n".join(sources), targets=targets_of(bindings))
     uses = frozenset[str]().union(*(b.uses for b in bindings))
     source = "\n".join(dict.fromkeys(b.source for b in bindings))
     return Definition(name=last.name, kind="state", source=source, line=last.line, uses=uses)
@@ -59,23 +58,6 @@ def kind_of_block(bindings: list[Definition]) -> Kind | None:
     return "function" if kinds == {"function"} and len(bindings) > 1 else None
 
 
-def read_import(node: ast.Import | ast.ImportFrom, typing_only: bool) -> Iterator[Definition]:
-    """Yield one definition for each name that an import statement binds."""
-    for alias in node.names:
-        if alias.name == "*" or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
-            continue
-        renamed = f" as {alias.asname}" if alias.asname else ""
-        if isinstance(node, ast.Import):
-            name = alias.asname or alias.name.partition(".")[0]
-            source = f"import {alias.name}{renamed}"
-        else:
-            name = alias.asname or alias.name
-            source = f"from {'.' * node.level}{node.module or ''} import {alias.name}{renamed}"
-        yield Definition(
-            name=name,
-            kind="import",
-            source=source,
-            line=node.lineno,
-            uses=frozenset(),
-            typing_only=typing_only,
-        )
+def targets_of(bindings: list[Definition]) -> tuple[Target, ...]:
+    """Return everything that one of several imports may bind a name to."""
+    return tuple(dict.fromkeys(target for b in bindings for target in b.targets))

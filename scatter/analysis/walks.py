@@ -12,14 +12,24 @@ from scatter.analysis.scopes import expression_names
 
 def walk_functions(
     body: list[ast.stmt], prefix: str, scope: ast.ClassDef | None
-) -> Iterator[tuple[str, FunctionNode, ast.ClassDef | None]]:
-    """Yield (qualname, node, enclosing class) of functions outside other functions."""
+) -> Iterator[tuple[str, FunctionNode | ast.Assign, ast.ClassDef | None]]:
+    """Yield (qualname, node, enclosing class) of functions outside other functions.
+
+    A lambda is one if a statement does nothing but bind it to one name.
+    """
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield prefix + node.name, node, scope
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            match node.targets:
+                case [ast.Name(id=name)]:
+                    yield prefix + name, node, scope
         elif isinstance(node, ast.ClassDef):
             yield from walk_functions(node.body, f"{prefix}{node.name}.", node)
-        elif isinstance(node, (ast.If, ast.Try, ast.With)):
+        elif isinstance(node, (ast.If, ast.Try, ast.With, ast.For, ast.While)):
+            if isinstance(node, ast.If) and is_type_checking(node.test):
+                yield from walk_functions(node.orelse, prefix, scope)
+                continue
             for block in blocks(node):
                 yield from walk_functions(block, prefix, scope)
 

@@ -1,4 +1,4 @@
-"""Builds a bundle from source: the function, and what it reaches in its module.
+"""Builds a bundle from source: the function, and what it reaches in its project.
 
 Not here: running, importing or pickling anything. The watcher and the command line use this on
 files that they never import.
@@ -9,16 +9,17 @@ Invariants
    statement is no new version either.
 3. State is shipped by name; with its source only where making a fresh one is harmless. So the
    text of a connection string never leaves the machine.
+4. The same source gives the same bundle, whatever order things were found in.
 """
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from scatter.analysis import Definition, ModuleSource
+from scatter.analysis import Definition, FunctionSource, ModuleSource
 from scatter.bundle.model import Bundle, Item, Part
+from scatter.bundle.reach import Find, IsTracked, Place, Reach
 from scatter.errors import Refused
 from scatter.names import function_name
 
@@ -29,130 +30,131 @@ class Built:
 
     Attributes:
         bundle: The bundle.
-        lines: First line of the function, then of each item of the first part.
+        lines: First line of the function, then of each item, part by part.
         file: File of the function.
+        files: Module of each part → its file.
+        asked: Modules that were looked for; if one of them changes, the bundle may.
 
     """
 
     bundle: Bundle
     lines: tuple[int, ...]
     file: str
+    files: Mapping[str, str]
+    asked: frozenset[str] = frozenset()
 
 
 def build(
     source: ModuleSource,
-    qualname: str,
+    key: str,
     *,
     name: str = "",
-    is_tracked: Callable[[str], bool] | None = None,
+    find: Find = lambda _: None,
+    is_tracked: IsTracked = lambda module, key: key in module.tracked,
 ) -> Built:
     """Build the bundle of one function of a module.
 
     Args:
         source: The module.
-        qualname: The function's place in it.
-        name: The function's full name, if it is not `module:qualname`.
-        is_tracked: Whether the function at a qualname is tracked; by default what its own
-            decorators say.
+        key: The function's place in it; see `FunctionSource.key`.
+        name: The function's full name, if it is not `module:key`.
+        find: Returns the source of another module if it belongs to the project.
+        is_tracked: Whether the function at a key of a module is tracked; by default what the
+            sources say.
 
     Raises:
-        Refused: `no-source`, when the module has no such function.
+        Refused: `no-source`, when the module has no such function; `defined-twice`.
 
     """
-    function = source.functions.get(qualname)
-    name = name or (function and function.tracked_name) or function_name(source.name, qualname)
+    function = source.functions.get(key)
+    name = name or (function and function.tracked_name) or function_name(source.name, key)
     if function is None:
         raise Refused(
             "no-source",
-            f"`{qualname}` is not defined in {source.file}.",
+            f"`{key}` is not defined in {source.file}.",
             function=name,
             hint="Was it renamed or removed? Save the file again, or delete the function.",
         )
     if function.twice:
         raise Refused(
             "defined-twice",
-            f"`{qualname}` is defined more than once in {source.file}, and nothing tells which "
+            f"`{key}` is defined more than once in {source.file}, and nothing tells which "
             "definition is meant.",
             function=name,
             hint="Track one of them, or give them different names.",
         )
-    tracked = is_tracked or source.tracked.__contains__
-    needed, unknown = _reach(source, function.uses, tracked, qualname)
-    items = tuple(_item(source, d, tracked, needed.keys()) for d in needed.values())
-    own = Part(module=source.name, future=source.future, items=items)
+    return build_function(source, function, name=name, find=find, is_tracked=is_tracked)
+
+
+def build_function(
+    source: ModuleSource, function: FunctionSource, *, name: str, find: Find, is_tracked: IsTracked
+) -> Built:
+    """Build the bundle of a function that was found; see `build`."""
+    reach = Reach(source, find, is_tracked)
+    uses = reach.run(function.uses, function.source, function.qualname)
+    parts = [_part(module, reach, is_tracked) for module in _modules(source, reach)]
     bundle = Bundle(
         function=name,
-        qualname=qualname,
+        qualname=function.qualname,
         source=function.source,
         skip=function.skip,
-        uses=tuple(sorted(function.uses & needed.keys())),
+        uses=_keys(uses, source.name),
         class_names=function.class_names,
         members=function.members,
-        unknown=unknown,
-        parts=(own,),
+        unknown=_keys(reach.unknown, source.name),
+        parts=tuple(part for part, _ in parts),
     )
-    lines = (function.line, *(d.line for d in needed.values()))
-    return Built(bundle=bundle, lines=lines, file=source.file)
+    lines = (function.line, *(line for _, lines in parts for line in lines))
+    return Built(
+        bundle=bundle,
+        lines=lines,
+        file=source.file,
+        files={module: reach.sources[module].file for module in _modules(source, reach)},
+        asked=frozenset(reach.asked),
+    )
 
 
-def _reach(
-    source: ModuleSource, start: Iterable[str], tracked: Callable[[str], bool], own: str
-) -> tuple[dict[str, Definition], tuple[str, ...]]:
-    """Return the definitions reached from the names `start`, in file order, and unknown names."""
-    found: dict[str, Definition] = {}
-    unknown = set[str]()
-    known = _MODULE_NAMES | source.assigned_later
-    todo = set(start)
-    while todo:
-        name = todo.pop()
-        definition = source.definitions.get(name)
-        if name in found or name == own:
-            continue
-        if definition is None:
-            if not hasattr(builtins, name) and name not in known:
-                unknown.add(name)
-        elif not definition.typing_only:
-            found[name] = definition
-            todo |= _uses(definition, tracked)
-    in_order = sorted(found.values(), key=lambda d: (d.line, d.name))
-    return {d.name: d for d in in_order}, tuple(sorted(unknown))
+def _modules(source: ModuleSource, reach: Reach) -> list[str]:
+    """Return the modules that something was reached in, the function's own first."""
+    return [source.name, *sorted({place.module for place in reach.found} - {source.name})]
 
 
-_MODULE_NAMES = frozenset(
-    """
-    __name__ __file__ __doc__ __package__ __spec__ __loader__ __path__ __builtins__ __class__
-    __dict__ __annotations__
-    """.split()
-)
-
-
-def _uses(definition: Definition, tracked: Callable[[str], bool]) -> frozenset[str]:
-    """Return the names that come along when a definition is shipped."""
-    if definition.kind == "function" and tracked(definition.name):
-        return frozenset()
-    if definition.kind == "state" and not definition.creatable:
-        return frozenset()
-    return definition.uses
+def _part(module: str, reach: Reach, is_tracked: IsTracked) -> tuple[Part, list[int]]:
+    """Return what is needed of one module, in the order of its file, and where it stands."""
+    source = reach.sources[module]
+    found = [d for place, d in reach.found.items() if place.module == module]
+    found.sort(key=lambda d: (d.line, d.name))
+    items = tuple(_item(source, d, reach, is_tracked) for d in found)
+    part = Part(
+        module=module,
+        future=source.future,
+        items=items,
+        is_package=bool(module) and source.package == module,
+    )
+    return part, [d.line for d in found]
 
 
 def _item(
-    source: ModuleSource,
-    definition: Definition,
-    tracked: Callable[[str], bool],
-    needed: Collection[str],
+    source: ModuleSource, definition: Definition, reach: Reach, is_tracked: IsTracked
 ) -> Item:
     """Return what of a definition goes into the bundle."""
     name = definition.name
-    if definition.kind == "function" and tracked(name):
+    if definition.kind == "function" and is_tracked(source, name):
         function = source.functions.get(name)
         given = function.tracked_name if function else ""
         full = given or function_name(source.name, name)
         return Item(kind="tracked", name=name, source=full)
     if definition.kind == "state" and not definition.creatable:
         return Item(kind="state", name=name)
+    uses = (use for use in reach.uses[Place(source.name, name)] if use in reach.found)
     return Item(
         kind=definition.kind,
         name=name,
         source=definition.source,
-        uses=tuple(sorted(definition.uses & frozenset(needed))),
+        uses=_keys(uses, source.name),
     )
+
+
+def _keys(places: Iterable[Place], own: str) -> tuple[str, ...]:
+    """Return places as a part of `own` names them: those of other modules with their module."""
+    return tuple(sorted(p.name if p.module == own else f"{p.module}:{p.name}" for p in places))

@@ -97,7 +97,7 @@ class _Capture:
             cells=cells,
         )
         lines = (source.line, *(self._lines.get(item.name, 0) for item in items))
-        return Built(bundle=bundle, lines=lines, file=function.__code__.co_filename)
+        return Built(bundle=bundle, lines=lines, file=function.__code__.co_filename, files={})
 
     def _whole(self) -> Built:
         """Capture a function without source: its code and the values it uses, pickled."""
@@ -112,7 +112,7 @@ class _Capture:
             python=_here(),
             pickle=data,
         )
-        return Built(bundle=bundle, lines=(1,), file=function.__code__.co_filename)
+        return Built(bundle=bundle, lines=(1,), file=function.__code__.co_filename, files={})
 
     def _check_whole(self, function: FunctionType, seen: set[int]) -> None:
         """Look for credentials in all that a pickle of a function of this session would hold."""

@@ -59,10 +59,7 @@ def encode(bundle: Bundle) -> bytes:
             "cells": [_item_fields(item) for item in bundle.cells],
         }
     )
-    fields["parts"] = [
-        [part.module, list(part.future), [_item_fields(item) for item in part.items]]
-        for part in bundle.parts
-    ]
+    fields["parts"] = [_part_fields(part) for part in bundle.parts]
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     data = MAGIC + zlib.compress(text, 9)
     if len(data) > MAX_BUNDLE_BYTES or len(text) > MAX_SOURCE_BYTES:
@@ -130,10 +127,21 @@ def _bundle(fields: dict[str, Any]) -> Bundle:
     return bundle
 
 
+def _part_fields(part: Part) -> list[Any]:
+    """Return a part as [module, future, items], and 1 if it is a package."""
+    fields: list[Any] = [part.module, list(part.future), [_item_fields(i) for i in part.items]]
+    return [*fields, 1] if part.is_package else fields
+
+
 def _part(fields: list[Any]) -> Part:
-    module, future, items = fields
+    module, future, items, *rest = fields
+    if rest not in ([], [1]):
+        raise ValueError(f"expected nothing or 1 after the items of a part, found {rest!r}")
     return Part(
-        module=_text(module), future=_texts(future), items=tuple(_item(item) for item in items)
+        module=_text(module),
+        future=_texts(future),
+        items=tuple(_item(item) for item in items),
+        is_package=bool(rest),
     )
 
 

@@ -69,6 +69,7 @@ def class_source_of(value: object) -> tuple[ModuleSource, FunctionSource] | None
         definition = cell.definitions.get(value.__name__) if cell else None  # type: ignore[attr-defined]
         if cell and definition and definition.kind == "class":
             return cell, FunctionSource(
+                key=definition.name,
                 qualname=definition.name,
                 source=definition.source,
                 line=definition.line,

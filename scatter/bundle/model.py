@@ -31,7 +31,7 @@ class Item:
         name: The name that the code looks up.
         source: Its text, indentation kept. Empty for state that only its own process can make.
         pickle: For `captured`: what cloudpickle gave.
-        uses: Names of other items that it looks up.
+        uses: Items that it leads to: the name of one of the same part, `module:name` of another.
 
     """
 
@@ -50,12 +50,23 @@ class Part:
         module: Module name; empty for a notebook.
         future: Names imported from `__future__` there.
         items: What is needed from it.
+        is_package: Whether it is the `__init__` of a package: relative imports begin there.
 
     """
 
     module: str
     future: tuple[str, ...] = ()
     items: tuple[Item, ...] = ()
+    is_package: bool = False
+
+    def key(self, name: str) -> str:
+        """Return a name of this part as another part's items have it."""
+        return f"{self.module}:{name}"
+
+    @property
+    def package(self) -> str:
+        """The package that relative imports of the module begin from."""
+        return self.module if self.is_package else self.module.rpartition(".")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +78,11 @@ class Bundle:
         qualname: Where its `def` stands in the module: `score`, `Model.predict`.
         source: Text of the `def` with its decorators, indentation kept.
         skip: How many of its decorators, from the top, are not re-run (`@track` and above).
-        uses: Names of items that it looks up.
+        uses: Items that it leads to, as in `Item`.
         class_names: For a method: names of the class body that its defaults use.
         members: For a method: names of the class body that its code takes from its object.
-        unknown: Names that the code looks up and its module does not define.
+        unknown: Names that the code looks up and their module does not define; `module:name` for
+            other modules than the function's own.
         parts: Items by module; the first part is the function's own module.
         python: Cache tag of the only interpreter that can load it; empty: any Python.
         pickle: The whole function pickled, where its source is not to be had.

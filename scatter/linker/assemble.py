@@ -1,11 +1,12 @@
 """From items and a decision to code: one factory function whose closure holds what is private.
 
-The factory is never part of a call: it runs once, while linking, and returns the function. Its
-body are the travelling definitions as they stand in their file, and the function itself inside a
-class body: names of a class body are invisible to the functions in it, so the function's own name
-still means the live, tracked one. The class is called by many underscores for a function (the
-compiler mangles no private name for a class of underscores alone), followed by `Model` for a
-method of `Model` (which mangles as `Model` does, and hides no global).
+There is one factory for each module of which something travels. It is never part of a call: it
+runs once, while linking. Its body are the travelling definitions as they stand in their file, and
+in the function's own module the function itself inside a class body: names of a class body are
+invisible to the functions in it, so the function's own name still means the live, tracked one. The
+class is called by many underscores for a function (the compiler mangles no private name for a class
+of underscores alone), followed by `Model` for a method of `Model` (which mangles as `Model` does,
+and hides no global).
 
 Invariants
 1. Lines and columns are those of the file that was pushed.
@@ -16,96 +17,113 @@ from __future__ import annotations
 import __future__
 
 import ast
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
-from scatter.bundle import Bundle, Item
+from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
 
 FACTORY = "__scatter_link__"
 LIVE_CLASS = "__scatter_class__"
 CELL = "__scatter_cell__"
+CELLS = "__scatter_cells__"
 _WRAPPER = "_" * 16
 _PREFIX = f"{FACTORY}.<locals>."
 
+Rewrite = Callable[[ast.stmt], "ast.AST | list[ast.AST]"]
 
-def assemble(
+
+def definitions(
+    items: Iterable[Item], lines: Mapping[str, int], rewrite: Rewrite | None = None
+) -> list[ast.stmt]:
+    """Return the statements of some items, in the order of their file; each text once.
+
+    Names that one statement binds (a `try` with two imports) share its text.
+
+    Args:
+        items: What to define.
+        lines: Item → its first line.
+        rewrite: Changes the imports in a statement.
+
+    """
+    sources = {item.source: lines.get(item.name, 1) for item in items if item.source}
+    nodes = [node for text, line in sources.items() for node in _statements(text, line)]
+    return _rewritten(nodes, rewrite)
+
+
+def _rewritten(nodes: Iterable[ast.stmt], rewrite: Rewrite | None) -> list[ast.stmt]:
+    if rewrite is None:
+        return list(nodes)
+    made: list[Any] = []
+    for node in nodes:
+        new = rewrite(node)
+        made += new if isinstance(new, list) else [new]
+    return made
+
+
+def target(bundle: Bundle, line: int, rewrite: Rewrite | None = None) -> list[ast.stmt]:
+    """Return the class around the function, and the statement that returns what was made."""
+    (node,) = _statements(bundle.source, line)
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        own = node.decorator_list[bundle.skip :]
+        node.decorator_list = [*_place_of_skipped(node, bundle), *own]
+    elif not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda)):
+        raise ValueError(f"expected a function, found {type(node).__name__}")
+    owner, _, name = bundle.qualname.rpartition(".")
+    wrapper = _wrapper_name(owner)
+    text = [f"class {wrapper}:"]
+    text += [f"    {n} = {LIVE_CLASS}.{n}" for n in bundle.class_names]
+    text += [f"    def {CELL}(): return __class__"] if owner else ["    pass"]
+    own_name = mangled(name, owner)
+    made = f"{wrapper}.__dict__[{own_name!r}], {wrapper}.__dict__.get({CELL!r})"
+    text += [f"return locals(), {made}"]
+    class_node, return_node = ast.parse("\n".join(text)).body
+    for made_up in (class_node, return_node):
+        _place_at(made_up, line)
+    assert isinstance(class_node, ast.ClassDef)
+    class_node.body += _rewritten([node], rewrite)
+    return [class_node, return_node]
+
+
+def results() -> list[ast.stmt]:
+    """Return the statement that returns what a factory without a function made."""
+    return _made_up("return locals(), None, None")
+
+
+def cells_of(names: Sequence[str]) -> list[ast.stmt]:
+    """Return a function that closes over these names of its factory, in this order."""
+    return _made_up(f"def {CELLS}(): {'; '.join(names)}")
+
+
+def _made_up(text: str) -> list[ast.stmt]:
+    made = ast.parse(text).body
+    for node in made:
+        _place_at(node, 1)
+    return made
+
+
+def compiled(
     bundle: Bundle,
-    travelling: Sequence[str],
-    given: Sequence[str],
-    lines: dict[str, int],
+    part: Part,
+    body: Callable[[], tuple[Sequence[str], list[ast.stmt]]],
     file: str,
 ) -> CodeType:
-    """Return code that defines the factory.
+    """Return code that defines a factory.
 
     Args:
         bundle: What to bind.
-        travelling: Names of items whose source is private to the version.
-        given: Names that the factory takes as arguments, in order.
-        lines: First line of each item in its file, the function's own under its qualname.
+        part: The part of it whose factory this is.
+        body: Returns the names of its arguments, in order, and its statements.
         file: Name of the source for tracebacks.
 
     Raises:
         Refused: `bad-source`, when this Python cannot compile it.
 
     """
-
-    def body() -> list[ast.stmt]:
-        statements = _definitions(bundle, travelling, lines)
-        return statements + _target(bundle, lines.get(bundle.qualname, 1))
-
-    return _rename(_compile(bundle, given, body, file), _owner(bundle))
-
-
-def assemble_items(
-    bundle: Bundle,
-    names: Collection[str],
-    wanted: Sequence[str],
-    given: Sequence[str],
-    file: str,
-) -> CodeType:
-    """Return code that defines a factory of some items alone, which returns those `wanted`.
-
-    Raises:
-        Refused: `bad-source`.
-
-    """
-
-    def body() -> list[ast.stmt]:
-        return [*_definitions(bundle, names, {}), *_return(wanted)]
-
-    return _rename(_compile(bundle, given, body, file), _owner(bundle))
-
-
-def _return(names: Sequence[str]) -> list[ast.stmt]:
-    """Return the statement that returns a tuple of these names."""
-    made = ast.parse(f"return ({', '.join(names)},)").body
-    _place_at(made[0], 1)
-    return made
-
-
-def _definitions(
-    bundle: Bundle, names: Collection[str], lines: Mapping[str, int]
-) -> list[ast.stmt]:
-    """Return the statements of some items, in the order of their file; each text once.
-
-    Names that one statement binds (a `try` with two imports) share its text.
-    """
-    sources = {
-        item.source: lines.get(item.name, 1)
-        for item in bundle.items
-        if item.name in names and item.source
-    }
-    return [node for text, line in sources.items() for node in _statements(text, line)]
-
-
-def _compile(
-    bundle: Bundle, given: Sequence[str], body: Callable[[], list[ast.stmt]], file: str
-) -> CodeType:
     try:
-        module = _factory(given, body())
-        code: CodeType = compile(module, file, "exec", _future_flags(bundle), dont_inherit=True)
+        module = _factory(*body())
+        code: CodeType = compile(module, file, "exec", _future_flags(part), dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise Refused(
             "bad-source",
@@ -113,7 +131,7 @@ def _compile(
             function=bundle.function,
             hint="It may need a newer Python than this process has.",
         ) from error
-    return code
+    return _rename(code, _owner(bundle))
 
 
 def _statements(source: str, line: int) -> list[ast.stmt]:
@@ -129,27 +147,6 @@ def execute(source: str, file: str, scope: dict[str, Any]) -> None:
     """Execute a definition of a module, wherever it stood, with `scope` as its globals."""
     module = ast.Module(body=_statements(source, 1), type_ignores=[])
     exec(compile(module, file, "exec", dont_inherit=True), scope)
-
-
-def _target(bundle: Bundle, line: int) -> list[ast.stmt]:
-    """Return the class around the function, and the statement that returns the function."""
-    (node,) = _statements(bundle.source, line)
-    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        raise ValueError(f"expected a function, found {type(node).__name__}")
-    node.decorator_list = [*_place_of_skipped(node, bundle), *node.decorator_list[bundle.skip :]]
-    owner, _, name = bundle.qualname.rpartition(".")
-    wrapper = _wrapper_name(owner)
-    text = [f"class {wrapper}:"]
-    text += [f"    {n} = {LIVE_CLASS}.{n}" for n in bundle.class_names]
-    text += [f"    def {CELL}(): return __class__"] if owner else ["    pass"]
-    own = mangled(name, owner)
-    text += [f"return {wrapper}.__dict__[{own!r}], {wrapper}.__dict__.get({CELL!r})"]
-    class_node, return_node = ast.parse("\n".join(text)).body
-    for made in (class_node, return_node):
-        _place_at(made, line)
-    assert isinstance(class_node, ast.ClassDef)
-    class_node.body.append(node)
-    return [class_node, return_node]
 
 
 def _place_of_skipped(
@@ -197,9 +194,9 @@ def _factory(given: Iterable[str], body: list[ast.stmt]) -> ast.Module:
     return ast.fix_missing_locations(module)
 
 
-def _future_flags(bundle: Bundle) -> int:
+def _future_flags(part: Part) -> int:
     flags = 0
-    for name in bundle.parts[0].future:
+    for name in part.future:
         flags |= getattr(getattr(__future__, name, None), "compiler_flag", 0)
     return flags
 

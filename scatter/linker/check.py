@@ -6,6 +6,7 @@ Not here: what travels (`decide`), what raises while it is bound (`link`).
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from typing import Any
 
 from scatter.bundle import Bundle
@@ -14,7 +15,7 @@ from scatter.linker.assemble import mangled
 from scatter.linker.home import Home
 
 
-def check_names(bundle: Bundle, home: Home) -> None:
+def check_names(bundle: Bundle, homes: Callable[[str], Home]) -> None:
     """Refuse code that looks up names which are nowhere.
 
     A name that the deployed module looks up too is no new mistake: it may be set at run time, or
@@ -24,18 +25,19 @@ def check_names(bundle: Bundle, home: Home) -> None:
         Refused: `missing-name`.
 
     """
-    known = home.base.looked_up if home.base else frozenset[str]()
-    missing = [
-        name
-        for name in bundle.unknown
-        if name not in home.globals and name not in known and not hasattr(builtins, name)
-    ]
+    missing = list[str]()
+    for use in bundle.unknown:
+        module, _, name = use.rpartition(":")
+        home = homes(module or bundle.module)
+        known = home.base.looked_up if home.base else frozenset[str]()
+        if not (name in home.globals or name in known or hasattr(builtins, name)):
+            missing.append(use)
     if missing:
         raise Refused(
             "missing-name",
             f"`{bundle.function}` uses {_listed(missing)}, defined neither in its module nor in "
             "this process.",
-            hint="Correct it, or import it by name: `from module import *` does not travel.",
+            hint="Correct it, or import it by name.",
         )
 
 

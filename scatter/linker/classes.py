@@ -4,118 +4,97 @@ A class that the deployed module lacks travels with every function that needs it
 to make its own, an exception raised in one function would not be caught in another, and instances
 kept in state would be of no class that the next version knows. So a class is made once for its
 code and all the travelling code that it reaches, and found again as long as anything uses it.
-
-Invariant: classes that reach each other are made together; any other class that one reaches is
-made before, and given to it.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from scatter.analysis import tree_text
 from scatter.analysis.reading import parse_definition
 from scatter.analysis.walks import read_before_bound
-from scatter.bundle import Bundle
+from scatter.bundle import Bundle, Item
 from scatter.errors import Refused
-from scatter.linker.assemble import FACTORY, assemble_items
-from scatter.linker.decide import Decision
-from scatter.linker.home import Home
-from scatter.linker.state import link_failed
+from scatter.linker.decide import Decision, Need
+
+Code = tuple[tuple[str, str], ...]
 
 
-def make_classes(
-    bundle: Bundle, decision: Decision, home: Home, given: Mapping[str, Any], file: str
-) -> dict[str, Any]:
-    """Return the classes that travel with a bundle, by name.
+class NewClasses:
+    """The classes that travel with a version."""
 
-    Raises:
-        Refused: `missing-import`, `link-failed` or `bad-source`.
+    def __init__(self, bundle: Bundle, decision: Decision) -> None:
+        """Find out which there are, and what makes each of them the same class again."""
+        self._moving = {k: n for k, n in decision.needs.items() if n.verdict == "travels"}
+        self._own = bundle.module
+        classes = {k: n for k, n in self._moving.items() if n.item.kind == "class"}
+        self._codes = {key: self._code(key) for key in classes}
 
-    """
-    return _Classes(bundle, decision, home, given, file).make_all()
+    def known(self) -> dict[str, Any]:
+        """Return those that were made before, by key."""
+        found = {key: self._need(key).home.classes.get(self._place(key)) for key in self._codes}
+        return {key: made for key, made in found.items() if made is not None}
 
+    def keep(self, made: Mapping[str, Any]) -> bool:
+        """Remember classes that were made, by key, for other versions.
 
-class _Classes:
-    """One run of `make_classes`."""
+        Returns:
+            Whether all are the first of their code; another thread may have been faster.
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        decision: Decision,
-        home: Home,
-        given: Mapping[str, Any],
-        file: str,
-    ) -> None:
-        self._bundle = bundle
-        self._home = home
-        self._given = given
-        self._file = file
-        moving = set(decision.names("travels"))
-        self._items = {item.name: item for item in bundle.items if item.name in moving}
-        self._names = [n for n, item in self._items.items() if item.kind == "class"]
-        self._made: dict[str, Any] = {}
+        """
+        first = [
+            self._need(key).home.classes.setdefault(self._place(key), made[key]) is made[key]
+            for key in self._codes
+        ]
+        return all(first)
 
-    def make_all(self) -> dict[str, Any]:
-        reach = {name: self._reach(name) for name in self._names}
-        for name in self._names:
-            self._make(name, reach)
-        return self._made
+    def _need(self, key: str) -> Need:
+        return self._moving[key]
 
-    def _reach(self, start: str) -> set[str]:
-        """Return the travelling items that a class needs, itself among them."""
+    def _place(self, key: str) -> tuple[str, object]:
+        return self._moving[key].item.name, self._codes[key]
+
+    def _code(self, start: str) -> Code:
+        """Return the travelling code that a class reaches, its own among it."""
         found, todo = set[str](), [start]
         while todo:
-            name = todo.pop()
-            if name in self._items and name not in found:
-                found.add(name)
-                todo += self._items[name].uses
-        return found
+            key = todo.pop()
+            if key in self._moving and key not in found:
+                found.add(key)
+                todo += self._uses(self._moving[key])
+        return tuple(sorted((key, tree_text(self._moving[key].item.source)) for key in found))
 
-    def _check_body(self, name: str) -> None:
-        """Refuse a class whose body binds a name that it also takes from the travelling code.
+    def _uses(self, need: Need) -> list[str]:
+        """Return the keys that an item leads to, as the function's own part has them."""
+        keys = list[str]()
+        for use in need.item.uses:
+            module, colon, name = use.rpartition(":")
+            other = module if colon else need.part.module
+            keys.append(name if other == self._own else f"{other}:{name}")
+        return keys
 
-        A class body looks such a name up in itself and then in the module, never in the factory:
-        it would get the deployed thing, or none.
-        """
-        nodes = ast.walk(parse_definition(self._items[name].source))
+
+def check_bodies(items: Collection[Item], travelling: Collection[str]) -> None:
+    """Refuse a class whose body binds a name that it also takes from the travelling code.
+
+    A class body looks such a name up in itself and then in the module, never in the factory: it
+    would get the deployed thing, or none.
+
+    Raises:
+        Refused: `shadowed-name`.
+
+    """
+    for item in items:
+        if item.kind != "class":
+            continue
+        nodes = ast.walk(parse_definition(item.source))
         node = next(found for found in nodes if isinstance(found, ast.ClassDef))
-        travelling = self._items.keys() | self._given.keys()
-        for shadowed in sorted(read_before_bound(node) & travelling):
+        for shadowed in sorted(read_before_bound(node) & frozenset(travelling)):
             raise Refused(
                 "shadowed-name",
-                f"Class `{name}` binds `{shadowed}` in its body, and takes the new `{shadowed}` of "
-                "its module for it.",
+                f"Class `{item.name}` binds `{shadowed}` in its body, and takes the new "
+                f"`{shadowed}` of its module for it.",
                 hint="Give one of them another name.",
             )
-
-    def _make(self, name: str, reach: Mapping[str, set[str]]) -> None:
-        if name in self._made:
-            return
-        self._check_body(name)
-        others = [n for n in self._names if n in reach[name]]
-        unit = [n for n in others if name in reach[n]]
-        for other in others:
-            if other not in unit:
-                self._make(other, reach)
-        code = tuple(sorted((n, tree_text(self._items[n].source)) for n in reach[name]))
-        known = {n: self._home.classes.get((n, code)) for n in unit}
-        if None in known.values():
-            fresh = self._execute(reach[name] - self._made.keys(), unit)
-            known = {n: self._home.classes.setdefault((n, code), fresh[n]) for n in unit}
-        self._made |= known
-
-    def _execute(self, names: set[str], unit: list[str]) -> dict[str, Any]:
-        given = {**self._given, **self._made}
-        code = assemble_items(self._bundle, names, unit, tuple(given), self._file)
-        scope: dict[str, Any] = {}
-        try:
-            exec(code, self._home.globals, scope)
-            made = scope[FACTORY](**given)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise link_failed(error, self._bundle) from error
-        return dict(zip(unit, made, strict=True))

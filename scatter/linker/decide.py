@@ -6,82 +6,212 @@ module now) and new (the bundle). Each kind of name has one rule, in `_RULES`.
 Invariants
 1. State is never replaced and never shipped over.
 2. Nothing is decided by text: layout and comments change nothing.
-3. What cannot be bound safely is refused here, before anything was compiled.
+3. What cannot be bound safely is refused here, before anything was compiled; but only where it is
+   needed: what a live helper uses is its own affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from scatter.analysis import Definition, ModuleSource, same_class, same_code
-from scatter.bundle import Bundle, Item
+from scatter.analysis.imports import imports_in
+from scatter.analysis.reading import parse_definition
+from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
 from scatter.linker.assemble import execute
 from scatter.linker.home import Home
 
 Verdict = Literal["live", "travels", "created", "borrowed", "unpickled"]
+_MOVED = ("travels", "borrowed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One item that a version needs here.
+
+    Attributes:
+        item, part: The item and the part that it belongs to.
+        home: Where that part is bound.
+        verdict: What becomes of it.
+
+    """
+
+    item: Item
+    part: Part
+    home: Home
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided for every item of a bundle.
+    """What was decided for every item that is needed.
 
     Attributes:
-        verdicts: Name → verdict.
-        notes: What a person should know: state that stays, helpers that travel.
+        needs: Key of an item → what becomes of it; keys as the function's own part has them.
+        notes: What a person should know: helpers that travel.
+        rewired: Whether an import travels since what it binds does.
 
     """
 
-    verdicts: Mapping[str, Verdict]
+    needs: Mapping[str, Need]
     notes: tuple[str, ...] = ()
+    rewired: bool = False
 
-    def names(self, *wanted: Verdict) -> tuple[str, ...]:
-        """Return the names with one of these verdicts."""
-        return tuple(name for name, verdict in self.verdicts.items() if verdict in wanted)
+    def items(self, part: Part, *verdicts: Verdict) -> list[Item]:
+        """Return the items of a part with one of these verdicts, in their order."""
+        chosen = {
+            id(n.item) for n in self.needs.values() if n.part is part and n.verdict in verdicts
+        }
+        return [item for item in part.items if id(item) in chosen]
+
+    def unimported(self) -> set[str]:
+        """Return the modules in which something travels and that are not imported yet."""
+        return {
+            need.part.module
+            for need in self.needs.values()
+            if need.verdict != "live" and not need.home.imported
+        }
 
 
-def decide(bundle: Bundle, home: Home) -> Decision:
-    """Decide for each item of a bundle.
+def decide(bundle: Bundle, homes: Callable[[str], Home]) -> Decision:
+    """Decide for each item of a bundle that is needed.
+
+    Args:
+        bundle: What to bind.
+        homes: Returns the home of a module of the bundle.
 
     Raises:
         Refused: With the reason and a hint; nothing was changed.
 
     """
-    verdicts: dict[str, Verdict] = {}
-    for item in bundle.items:
-        try:
-            verdicts[item.name] = _RULES[item.kind](item, home)
-        except Refused as refusal:
+    return _Deciding(bundle, homes).run()
+
+
+class _Deciding:
+    """One run of `decide`. Keys are those of the function's own part."""
+
+    def __init__(self, bundle: Bundle, homes: Callable[[str], Home]) -> None:
+        self._bundle = bundle
+        self._homes = homes
+        self._items = {
+            _key(bundle, part, item.name): (part, item)
+            for part in bundle.parts
+            for item in part.items
+        }
+        self._verdicts: dict[str, Verdict | Refused] = {}
+        self._rewired = False
+
+    def run(self) -> Decision:
+        start = [key for key in self._bundle.uses if key in self._items]
+        if not self._bundle.module:  # captured values lead to further items
+            start = list(self._items)
+        self._judge(start)
+        self._spread()
+        self._rewire()
+        needs = {key: self._need(key) for key in self._needed(start)}
+        moved = sorted(key for key, need in needs.items() if need.verdict == "travels")
+        notes = (f"travels: {', '.join(moved)}",) if moved else ()
+        return Decision(needs=needs, notes=notes, rewired=self._rewired)
+
+    def _uses(self, key: str) -> Iterator[str]:
+        """Yield the keys of the items that an item leads to."""
+        part, item = self._items[key]
+        for use in item.uses:
+            module, colon, name = use.rpartition(":")
+            other = module if colon else part.module
+            found = name if other == self._bundle.module else f"{other}:{name}"
+            if found in self._items:
+                yield found
+
+    def _judge(self, start: list[str]) -> None:
+        """Find the verdict of each item that may matter, by its own rule.
+
+        Classes and state that are live do not change, whatever becomes of what they use.
+        """
+        todo = list(start)
+        while todo:
+            key = todo.pop()
+            if key in self._verdicts:
+                continue
+            part, item = self._items[key]
+            try:
+                self._verdicts[key] = _RULES[item.kind](item, self._homes(part.module))
+            except Refused as refused:
+                self._verdicts[key] = refused
+            stays = item.kind in ("class", "state") and self._verdicts[key] == "live"
+            todo += () if stays else self._uses(key)
+
+    def _spread(self) -> None:
+        """Let a function, constant or import travel when it leads to something that travels.
+
+        The live one would go on using the old thing. Classes and state stay: replacing a class
+        would break `isinstance` for what exists.
+        """
+        movable = [
+            key
+            for key, verdict in self._verdicts.items()
+            if verdict == "live" and self._items[key][1].kind in ("function", "constant", "import")
+        ]
+        moved = True
+        while moved:
+            moved = False
+            for key in movable:
+                leads = any(self._verdicts.get(use) in _MOVED for use in self._uses(key))
+                if leads and self._verdicts[key] == "live":
+                    self._verdicts[key] = "travels"
+                    self._rewired |= self._items[key][1].kind == "import"
+                    moved = True
+
+    def _rewire(self) -> None:
+        """Let an import of a module travel when something of that module does: see `wiring`."""
+        moved = {self._items[key][0].module for key, v in self._verdicts.items() if v in _MOVED}
+        for key, verdict in self._verdicts.items():
+            part, item = self._items[key]
+            if verdict == "live" and item.kind == "import" and _opens(item, part, moved):
+                self._verdicts[key] = "travels"
+                self._rewired = True
+
+    def _needed(self, start: list[str]) -> list[str]:
+        """Return what the function needs, directly or through what travels or is created."""
+        found: dict[str, None] = {}
+        todo = list(start)
+        while todo:
+            key = todo.pop()
+            if key not in found:
+                found[key] = None
+                if self._verdicts[key] in ("travels", "created"):
+                    todo += self._uses(key)
+        return list(found)
+
+    def _need(self, key: str) -> Need:
+        part, item = self._items[key]
+        verdict = self._verdicts[key]
+        if isinstance(verdict, Refused):
             raise Refused(
-                refusal.reason, refusal.detail, function=bundle.function, hint=refusal.hint
+                verdict.reason, verdict.detail, function=self._bundle.function, hint=verdict.hint
             ) from None
-    _spread(bundle.items, verdicts)
-    travelling = sorted(n for n, v in verdicts.items() if v == "travels")
-    notes = (f"travels: {', '.join(travelling)}",) if travelling else ()
-    return Decision(verdicts=verdicts, notes=notes)
+        return Need(item=item, part=part, home=self._homes(part.module), verdict=verdict)
 
 
-def _spread(items: Iterable[Item], verdicts: dict[str, Verdict]) -> None:
-    """Let a function or constant travel when it uses something that travels.
+def _key(bundle: Bundle, part: Part, name: str) -> str:
+    return name if part is bundle.parts[0] else part.key(name)
 
-    The live one would go on using the old thing. Classes and state stay: replacing a class
-    would break `isinstance` for what exists.
-    """
-    movable = [i for i in items if i.kind in ("function", "constant") and i.uses]
-    moved = True
-    while moved:
-        moved = False
-        for item in movable:
-            uses_moved = any(verdicts.get(u) in ("travels", "borrowed") for u in item.uses)
-            if verdicts[item.name] == "live" and uses_moved:
-                verdicts[item.name] = "travels"
-                moved = True
+
+def _opens(item: Item, part: Part, modules: set[str]) -> bool:
+    """Return whether an import binds one of some modules, or a package around one."""
+    bound = [
+        b.target for b in imports_in(parse_definition(item.source), part.package)
+        if b.name == item.name
+    ]
+    names = {f"{t.module}.{t.name}" if t.name else t.module for t in bound}
+    return any(m == name or m.startswith(f"{name}.") for name in names for m in modules)
 
 
 def _function(item: Item, home: Home) -> Verdict:
-    if home.is_tracked(item.name) and item.name in home.globals:
+    if home.is_tracked(item.name) and home.has(item.name):
         return "live"
     base = _base(item, home)
     if base and base.kind == "function" and same_code(item.source, base.source):
@@ -90,12 +220,12 @@ def _function(item: Item, home: Home) -> Verdict:
 
 
 def _class(item: Item, home: Home) -> Verdict:
-    if item.name not in home.globals:
+    if not home.has(item.name):
         return "travels"
     base = _base(item, home)
     if base is None:  # nothing to compare with; or a new class under the name of other state
         return "live" if home.base is None else "travels"
-    if same_class(item.source, base.source):
+    if same_class(item.source, base.source, home.is_tracked):
         return "live"
     raise Refused(
         "class-changed",
@@ -109,13 +239,15 @@ def _import(item: Item, home: Home) -> Verdict:
     base = _base(item, home)
     if base and base.kind == "import" and same_code(item.source, base.source):
         return _live_if_there(item, home)
+    if base is None and home.base and home.base.stars:
+        return _live_if_there(item, home)  # it came with `from module import *`
     return "travels"
 
 
 def _constant(item: Item, home: Home) -> Verdict:
     base = _base(item, home)
     if base and same_code(item.source, base.source):
-        return _live_if_there(item, home)
+        return _live_if_there(item, home) if _is_true(item.name, home) else "travels"
     if item.name not in home.globals or home.base is None:
         return "travels"
     live = home.globals[item.name]
@@ -132,8 +264,18 @@ def _constant(item: Item, home: Home) -> Verdict:
     )
 
 
+def _is_true(name: str, home: Home) -> bool:
+    """Return whether a constant has the value that the deployed source gives it.
+
+    Only asked where that source may have been edited since it was imported.
+    """
+    if home.sure or home.base is None or name not in home.globals:
+        return True
+    return _same_value(home.globals[name], _value_of(name, home.base, home))
+
+
 def _state(item: Item, home: Home) -> Verdict:
-    if item.name in home.globals:
+    if home.has(item.name):
         return "live"
     if item.source:
         return "created"
@@ -146,7 +288,7 @@ def _state(item: Item, home: Home) -> Verdict:
 
 
 def _tracked(item: Item, home: Home) -> Verdict:
-    if item.name in home.globals and home.is_tracked(item.name):
+    if home.has(item.name) and (home.is_tracked(item.name) or not home.imported):
         return "live"
     if home.resolve(item.source) is not None:
         return "borrowed"
@@ -159,7 +301,7 @@ def _tracked(item: Item, home: Home) -> Verdict:
 
 
 def _captured(item: Item, home: Home) -> Verdict:
-    return "live" if item.name in home.globals and not home.fetched else "unpickled"
+    return "live" if item.name in home.globals and not home.made else "unpickled"
 
 
 _RULES: dict[str, Callable[[Item, Home], Verdict]] = {
@@ -178,7 +320,7 @@ def _base(item: Item, home: Home) -> Definition | None:
 
 
 def _live_if_there(item: Item, home: Home) -> Verdict:
-    return "live" if item.name in home.globals else "travels"
+    return "live" if home.has(item.name) else "travels"
 
 
 def _value_of(name: str, base: ModuleSource, home: Home) -> Any:

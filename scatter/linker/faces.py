@@ -17,6 +17,11 @@ def file_name(function: str, version: int | None, digest: str) -> str:
     return f"<scatter {function} v{version or digest[:8]}>"
 
 
+def file_beside(file: str, module: str) -> str:
+    """Return the name for what travels with a version in another module than its own."""
+    return f"{file[:-1]} in {module}>"
+
+
 def show(file: str, pieces: Iterable[tuple[int, str]], owner: Any) -> None:
     """Make source known under `file` for as long as `owner` lives.
 

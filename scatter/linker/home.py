@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from scatter.analysis import ModuleSource
@@ -12,22 +12,38 @@ from scatter.analysis import ModuleSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """The place where one function's versions are bound.
+    """The place where what belongs to one module is bound.
 
     Attributes:
+        module: Name of the module; empty for notebooks.
+        live: The module itself; None where there is none.
         globals: The dict of the module: the new code's globals, as they were the old code's.
         base: Source that the module was imported from; None where there is none (notebooks,
-            fetched functions) or it is not what runs.
-        fetched: The module was made for fetched functions; nothing in it was deployed.
+            modules made for what was fetched) or it is not what runs.
+        sure: Whether `base` tells the values that constants had, too.
+        made: The module was made here; nothing in it was deployed.
+        imported: Whether the module is imported: a function may import it when it runs.
         classes: New classes of this module by name and code; see `scatter.linker.classes`.
-        is_tracked: Whether the function at a qualname of this module has a slot here.
+        is_tracked: Whether the function at a key of this module has a slot here.
         resolve: Returns the function of a full name, tracked or about to be; None if unknown.
+        beside: Returns the home of another module of the project, importing it if it is asked to.
 
     """
 
+    module: str
+    live: ModuleType | None
     globals: dict[str, Any]
     base: ModuleSource | None
-    fetched: bool
+    made: bool
+    imported: bool = True
+    sure: bool = True
     classes: MutableMapping[tuple[str, object], Any]
     is_tracked: Callable[[str], bool]
     resolve: Callable[[str], FunctionType | None]
+    beside: Callable[[str, bool], Home]
+
+    def has(self, name: str) -> bool:
+        """Return whether the module has a name, or will have it once it is imported."""
+        if self.imported or self.base is None:
+            return name in self.globals
+        return name in self.base.definitions

@@ -1,20 +1,22 @@
-"""Links one bundle: decide, assemble, run the factory, check what came out."""
+"""Links one bundle: decide, make, check what came out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
 from scatter import trampoline
-from scatter.bundle import Bundle
+from scatter.bundle import Bundle, Part
 from scatter.errors import Refused
-from scatter.linker.assemble import CELL, FACTORY, LIVE_CLASS, assemble, items_named
+from scatter.linker.assemble import CELL, LIVE_CLASS, items_named
 from scatter.linker.check import check_members, check_names, live_class
-from scatter.linker.classes import make_classes
+from scatter.linker.classes import NewClasses
 from scatter.linker.decide import Decision, decide
-from scatter.linker.faces import file_name, show
+from scatter.linker.faces import file_beside, file_name, show
 from scatter.linker.home import Home
-from scatter.linker.state import create_state, link_failed
+from scatter.linker.parts import Assembly, Made, make
+from scatter.linker.state import create_state
 from scatter.linker.values import check_python, unpickle
 from scatter.model import Change
 from scatter.slot import Linked
@@ -38,7 +40,7 @@ def link(bundle: Bundle, change: Change, home: Home, deployed: FunctionType | No
         check_python(bundle)
         if bundle.pickle:
             return _unpickled(bundle, change, home)
-        return _from_source(bundle, change, home, deployed)
+        return _Linking(bundle, change, home, deployed).run()
     except Refused as error:
         raise Refused(
             error.reason,
@@ -64,96 +66,139 @@ def shell(bundle: Bundle, home: Home) -> FunctionType:
     return function
 
 
-def _from_source(
-    bundle: Bundle, change: Change, home: Home, deployed: FunctionType | None
-) -> Linked:
-    check_names(bundle, home)
-    check_members(bundle, home)
-    decision = decide(bundle, home)
-    lines = _lines(bundle, change)
-    file = file_name(bundle.function, change.version, change.bundle)
-    created = create_state(bundle, decision, home, file)
-    try:
-        given = _given(bundle, decision, home)
-        given |= make_classes(bundle, decision, home, given, file)
-        travelling = [name for name in decision.names("travels") if name not in given]
-        code = assemble(bundle, travelling, tuple(given), lines, file)
-        target = _bound(code, bundle, home, given)
+class _Linking:
+    """One run of `link` for a bundle with source."""
+
+    def __init__(
+        self, bundle: Bundle, change: Change, home: Home, deployed: FunctionType | None
+    ) -> None:
+        self._bundle = bundle
+        self._change = change
+        self._home = home
+        self._deployed = deployed
+        self._homes = {home.module: home, bundle.module: home}
+        self._lines = _lines(bundle, change)
+        self._file = file_name(bundle.function, change.version, change.bundle)
+
+    def run(self) -> Linked:
+        bundle, home = self._bundle, self._home
+        check_names(bundle, self._home_of)
+        check_members(bundle, home)
+        decision = self._decide()
+        created = list[tuple[Home, str]]()
+        try:
+            for part in bundle.parts:
+                where = self._home_of(part.module)
+                created += [(where, n) for n in create_state(bundle, part, decision, where, self._file)]
+            target = self._target(decision)
+        except BaseException:
+            for where, name in created:
+                where.globals.pop(name, None)
+            raise
+        self._show(decision, target)
+        return Linked(
+            function=bundle.function,
+            version=self._change.version or 0,
+            bundle=self._change.bundle,
+            target=target,
+            source=bundle.source,
+            file=self._file,
+            private=tuple(k for k, need in decision.needs.items() if need.verdict != "live"),
+            notes=decision.notes,
+        )
+
+    def _home_of(self, module: str) -> Home:
+        if module not in self._homes:
+            self._homes[module] = self._home.beside(module, False)
+        return self._homes[module]
+
+    def _decide(self) -> Decision:
+        """Decide, importing modules in which something travels: it needs their globals."""
+        while True:
+            decision = decide(self._bundle, self._home_of)
+            unimported = decision.unimported()
+            if not unimported:
+                return decision
+            for module in unimported:
+                self._homes[module] = self._home.beside(module, True)
+
+    def _target(self, decision: Decision) -> Any:
+        """Return what a call of the version runs."""
+        made = self._make(decision)
+        bundle = self._bundle
+        if made.in_class is not None and _uses_class(made.code):
+            _set_class(made.in_class, live_class(bundle, self._home))
+        target = _plain(made.target)
+        if not callable(target):
+            raise Refused(
+                "link-failed",
+                f"A decorator of `{bundle.function}` returned {target!r}, which cannot be called.",
+                hint="Decorators below @scatter.track must return a function.",
+            )
         if isinstance(target, FunctionType):
-            _check_kind(target, deployed, bundle)
-    except BaseException:
-        for name in created:
-            home.globals.pop(name, None)
-        raise
-    moved = decision.names("travels")
-    pieces = [(lines[bundle.qualname], bundle.source)]
-    pieces += [(lines[i.name], i.source) for i in items_named(bundle.items, moved)]
-    show(file, pieces, target)
-    return Linked(
-        function=bundle.function,
-        version=change.version or 0,
-        bundle=change.bundle,
-        target=target,
-        source=bundle.source,
-        file=file,
-        private=(*travelling, *(n for n in given if n != LIVE_CLASS)),
-        notes=decision.notes,
-    )
+            _check_kind(target, self._deployed, bundle)
+        return target
+
+    def _make(self, decision: Decision) -> Made:
+        """Make what travels; again if another thread has made one of the classes meanwhile."""
+        classes = NewClasses(self._bundle, decision)
+        given = self._given(decision)
+        while True:
+            assembly = Assembly(
+                bundle=self._bundle,
+                decision=decision,
+                homes=self._home_of,
+                lines=self._lines,
+                file=self._file,
+                given=given,
+                known=classes.known(),
+            )
+            made = make(assembly)
+            if classes.keep(made.classes):
+                return made
+
+    def _given(self, decision: Decision) -> dict[str, Any]:
+        """Return what the function's own factory is given by value: captured values, the class.
+
+        Where the function's own name is nothing in its module (it was fetched), it is given too.
+        """
+        bundle, home = self._bundle, self._home
+        given: dict[str, Any] = {}
+        if "." not in bundle.qualname and bundle.qualname.isidentifier():
+            function = None if bundle.qualname in home.globals else home.resolve(bundle.function)
+            given |= {bundle.qualname: function} if function else {}
+        for item in decision.items(bundle.parts[0], "unpickled"):
+            given[item.name] = unpickle(item.pickle, item.name, bundle, home.resolve)
+        for cell in bundle.cells:
+            given[cell.name] = unpickle(cell.pickle, cell.name, bundle, home.resolve)
+        if bundle.class_names:
+            given[LIVE_CLASS] = live_class(bundle, home)
+        return given
+
+    def _show(self, decision: Decision, target: Any) -> None:
+        """Let people see the source of what travels, in tracebacks and debuggers."""
+        for part in self._bundle.parts:
+            pieces = list(self._pieces(part, decision))
+            is_own = part is self._bundle.parts[0]
+            if is_own:
+                pieces.append((self._lines[self._bundle.qualname], self._bundle.source))
+            if pieces:
+                file = self._file if is_own else file_beside(self._file, part.module)
+                show(file, pieces, target)
+
+    def _pieces(self, part: Part, decision: Decision) -> Iterator[tuple[int, str]]:
+        for item in decision.items(part, "travels"):
+            key = item.name if part is self._bundle.parts[0] else part.key(item.name)
+            yield self._lines.get(key, 0), item.source
 
 
 def _lines(bundle: Bundle, change: Change) -> dict[str, int]:
     """Return the first line of the function and of each item; 0 where the version does not say."""
-    names = (bundle.qualname, *(item.name for item in bundle.items))
+    own, *others = bundle.parts
+    names = [bundle.qualname, *(item.name for item in own.items)]
+    names += [part.key(item.name) for part in others for item in part.items]
     lines = change.lines if len(change.lines) == len(names) else (1,) + (0,) * (len(names) - 1)
     return dict(zip(names, lines, strict=True))
-
-
-def _given(bundle: Bundle, decision: Decision, home: Home) -> dict[str, Any]:
-    """Return what the factory is given by value: borrowed functions, captured values, the class.
-
-    Where the function's own name is nothing in its module (it was fetched), it is given too.
-    """
-    given: dict[str, Any] = {}
-    if "." not in bundle.qualname and bundle.qualname.isidentifier():
-        function = None if bundle.qualname in home.globals else home.resolve(bundle.function)
-        given |= {bundle.qualname: function} if function else {}
-    for item in items_named(bundle.items, decision.names("borrowed")):
-        if item.name.isidentifier():  # others are named inside captured values alone
-            given[item.name] = home.resolve(item.source)
-    for item in items_named(bundle.items, decision.names("unpickled")):
-        given[item.name] = unpickle(item.pickle, item.name, bundle, home.resolve)
-    for cell in bundle.cells:
-        given[cell.name] = unpickle(cell.pickle, cell.name, bundle, home.resolve)
-    if bundle.class_names:
-        given[LIVE_CLASS] = live_class(bundle, home)
-    return given
-
-
-def _bound(code: CodeType, bundle: Bundle, home: Home, given: dict[str, Any]) -> Any:
-    """Return what the factory makes: the version's function, or what a decorator made of it."""
-    target, in_class = _run_factory(code, home, given, bundle)
-    if in_class is not None and _uses_class(code):
-        _set_class(in_class, live_class(bundle, home))
-    target = _plain(target)
-    if not callable(target):
-        raise Refused(
-            "link-failed",
-            f"A decorator of `{bundle.function}` returned {target!r}, which cannot be called.",
-            hint="Decorators below @scatter.track must return a function.",
-        )
-    return target
-
-
-def _run_factory(code: CodeType, home: Home, given: dict[str, Any], bundle: Bundle) -> Any:
-    """Execute the factory's definition and the factory; return what it returns."""
-    scope: dict[str, Any] = {}
-    try:
-        exec(code, home.globals, scope)
-        return scope[FACTORY](**given)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise link_failed(error, bundle) from error
 
 
 def _set_class(in_class: FunctionType, live: type) -> None:

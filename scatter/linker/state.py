@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from scatter.bundle import Bundle, Item
+from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
-from scatter.linker.assemble import execute, items_named
+from scatter.linker.assemble import execute
 from scatter.linker.decide import Decision
 from scatter.linker.home import Home
 
 
-def create_state(bundle: Bundle, decision: Decision, home: Home, file: str) -> list[str]:
-    """Make state that this process lacks: an empty container, a lock.
+def create_state(
+    bundle: Bundle, part: Part, decision: Decision, home: Home, file: str
+) -> list[str]:
+    """Make state of one module that this process lacks: an empty container, a lock.
 
     Returns:
         The names that were added to the module.
@@ -19,12 +21,12 @@ def create_state(bundle: Bundle, decision: Decision, home: Home, file: str) -> l
         Refused: `missing-import` or `link-failed`.
 
     """
-    items = items_named(bundle.items, decision.names("created"))
+    items = decision.items(part, "created")
     if not items:
         return []
     scope = dict(home.globals)
-    needed = _reach(items, bundle.items)
-    travelling = [i for i in bundle.items if i.name in needed and _travels(i, decision)]
+    needed = _reach(items, part.items)
+    travelling = [item for item in decision.items(part, "travels") if item.name in needed]
     try:
         for item in [*travelling, *items]:
             execute(item.source, file, scope)
@@ -32,10 +34,6 @@ def create_state(bundle: Bundle, decision: Decision, home: Home, file: str) -> l
         raise link_failed(error, bundle) from error
     made = {item.name: scope[item.name] for item in items}
     return [name for name, new in made.items() if home.globals.setdefault(name, new) is new]
-
-
-def _travels(item: Item, decision: Decision) -> bool:
-    return decision.verdicts[item.name] == "travels"
 
 
 def _reach(items: list[Item], known: tuple[Item, ...]) -> set[str]:

@@ -274,7 +274,7 @@ class Workspace:
         built: dict[str, Built] = {}
         for qualname, function in tracked.items():
             try:
-                one = build(source, qualname, is_tracked=tracked.__contains__)
+                one = build(source, qualname)
                 name = check(one.bundle.function)
             except (Refused, UsageError) as error:
                 found.problems.append(_refused(error, source.file, function.line))

@@ -1,0 +1,135 @@
+"""Reads the functions of a module and of its classes, tracked or not.
+
+Invariant: a function's key is its place: what the watcher finds in the text is what the process
+finds by the same place in its code objects (`scatter.finding`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from scatter.analysis.reading import dotted
+from scatter.analysis.records import FunctionNode, FunctionSource
+from scatter.analysis.scopes import expression_names, used_globals
+from scatter.analysis.text import Text
+from scatter.analysis.walks import (
+    class_level_names,
+    first_line,
+    flat,
+    members_used,
+    name_argument,
+    walk_functions,
+)
+
+ACCESSORS = ("setter", "deleter")
+
+
+def read_functions(
+    text: Text, spellings: frozenset[str], *, track_all: bool
+) -> Mapping[str, FunctionSource]:
+    """Return every function outside other functions, by key.
+
+    Args:
+        text: The module.
+        spellings: How it may write `scatter.track`.
+        track_all: Whether the module is tracked whole.
+
+    """
+    reader = _Functions(text, spellings, track_all)
+    found: dict[str, FunctionSource] = {}
+    for qualname, node, scope in walk_functions(text.tree.body, "", None):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _is_overload(node):
+            continue
+        function = reader.read(qualname, node, scope)
+        before = found.get(function.key)
+        found[function.key] = _chosen(before, function) if before else function
+    return found
+
+
+def _is_overload(node: FunctionNode) -> bool:
+    return any(dotted(d).rpartition(".")[2] == "overload" for d in node.decorator_list)
+
+
+def _chosen(before: FunctionSource, after: FunctionSource) -> FunctionSource:
+    """Return which of two definitions of one place is meant: a tracked one, else the later one.
+
+    Two tracked ones leave it open.
+    """
+    if before.tracked and not after.tracked:
+        return before
+    return replace(after, twice=before.twice or before.tracked)
+
+
+class _Functions:
+    """One run of `read_functions`."""
+
+    def __init__(self, text: Text, spellings: frozenset[str], track_all: bool) -> None:
+        self._text = text
+        self._spellings = spellings
+        self._track_all = track_all
+
+    def read(
+        self, qualname: str, node: FunctionNode | ast.Assign, scope: ast.ClassDef | None
+    ) -> FunctionSource:
+        """Return what one function is: a `def`, or a lambda that a name is bound to."""
+        first, last = first_line(node), node.end_lineno or node.lineno
+        skip, given = 0, ""
+        accessor, members = "", frozenset[str]()
+        tracked = self._track_all
+        if not isinstance(node, ast.Assign):
+            skip, given = self._find_track(node)
+            tracked = tracked or skip > 0
+            skip = skip or (len(node.decorator_list) if self._track_all else 0)
+            accessor = accessor_of(node)
+            members = members_used(node, scope) if scope else members
+        outside = expression_names(node, skip)
+        inside = used_globals(self._text.scopes.within(first, last))
+        class_names = class_level_names(scope) & outside if scope else frozenset()
+        return FunctionSource(
+            key=f"{qualname}.{accessor}" if accessor else qualname,
+            qualname=qualname,
+            source=self._text.of(node),
+            line=first,
+            last_line=last,
+            def_line=node.lineno,
+            uses=inside | (outside - class_names),
+            class_names=tuple(sorted(class_names)),
+            members=tuple(sorted(members)),
+            tracked=tracked,
+            tracked_name=given,
+            skip=skip,
+        )
+
+    def _find_track(self, node: FunctionNode) -> tuple[int, str]:
+        """Return (decorators down to `@track`, its `name=`); (0, "") when it has none."""
+        for position, decorator in enumerate(node.decorator_list, start=1):
+            call = decorator if isinstance(decorator, ast.Call) else None
+            if dotted(call.func if call else decorator) in self._spellings:
+                return position, name_argument(call)
+        return 0, ""
+
+
+def accessor_of(node: FunctionNode) -> str:
+    """Return `setter` or `deleter` if a decorator makes a function that of a property."""
+    for decorator in node.decorator_list:
+        owner, _, word = dotted(decorator).rpartition(".")
+        if word in ACCESSORS and owner.rpartition(".")[2] == node.name:
+            return word
+    return ""
+
+
+def spellings_of_track(text: Text, known: frozenset[str]) -> frozenset[str]:
+    """Return every way in which a module may write `scatter.track`."""
+    if "scatter" not in text.text:
+        return known
+    found = set(known)
+    for node in flat(text.tree.body):
+        if isinstance(node, ast.Import):
+            found |= {f"{a.asname or 'scatter'}.track" for a in node.names if a.name == "scatter"}
+        elif isinstance(node, ast.ImportFrom) and node.module == "scatter" and not node.level:
+            found |= {a.asname or "track" for a in node.names if a.name == "track"}
+    return frozenset(found)
+
+

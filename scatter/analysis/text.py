@@ -1,0 +1,55 @@
+"""The text of one module as the parser and the symbol tables see it."""
+
+from __future__ import annotations
+
+import ast
+import symtable
+
+from scatter.analysis.imports import package_of
+from scatter.analysis.records import SourceError
+from scatter.analysis.scopes import Scopes, expression_names, used_globals
+from scatter.analysis.walks import first_line, read_before_bound
+
+
+class Text:
+    """A module's text, parsed. Treat as frozen."""
+
+    def __init__(self, text: str, *, name: str, file: str) -> None:
+        """Parse `text`.
+
+        Raises:
+            SourceError: It is no Python for the running interpreter.
+
+        """
+        self.text = text
+        try:
+            self.tree = ast.parse(text, file)
+            self.scopes = Scopes(symtable.symtable(text, file, "exec"))
+        except SyntaxError as error:
+            raise SourceError(*error.args) from error
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise SourceError(f"{file} cannot be parsed: {error}") from error
+        is_package = file.replace("\\", "/").rpartition("/")[2] == "__init__.py"
+        self.package = package_of(name, is_package=is_package)
+        self._lines = text.split("\n")
+
+    def of(self, node: ast.stmt) -> str:
+        """Return the whole lines that a statement stands on, decorators included.
+
+        Of a line that it shares with another statement, only its own part.
+        """
+        if self._shares_line(node):
+            return ast.get_source_segment(self.text, node) or ""
+        return "\n".join(self._lines[first_line(node) - 1 : node.end_lineno])
+
+    def _shares_line(self, node: ast.stmt) -> bool:
+        if hasattr(node, "body"):
+            return False
+        before = self._lines[node.lineno - 1][: node.col_offset]
+        return bool(before.strip()) or ";" in self._lines[(node.end_lineno or node.lineno) - 1]
+
+    def uses(self, node: ast.stmt) -> frozenset[str]:
+        """Return the module's names that a top-level statement looks up."""
+        inside = self.scopes.within(first_line(node), node.end_lineno or node.lineno)
+        own = read_before_bound(node) if isinstance(node, ast.ClassDef) else frozenset[str]()
+        return used_globals(inside) | expression_names(node) | own
