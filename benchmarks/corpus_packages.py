@@ -64,7 +64,7 @@ PACKAGES = (
         version="4.0.0",
         style="class-heavy, caches, metaclasses",
         imports=("dateutil",),
-        needs=("hypothesis", "freezegun", "attrs"),
+        needs=("hypothesis", "freezegun", "attrs", "pytest-cov"),
     ),
     Package(
         name="click",
@@ -98,6 +98,7 @@ PACKAGES = (
         ),
         tests=(
             "tests",
+            "--assert=plain",  # it has a pytest plugin, so pytest would compile it in another way
             *("-p", "anyio", "-p", "pytest_mock", "-p", "timeout"),
             *("-m", "not network"),
         ),
@@ -108,7 +109,10 @@ PACKAGES = (
         style="sync and async twins, properties",
         imports=("httpx",),
         drop=("httpx",),
-        needs=("trio", "trustme", "uvicorn", "chardet", "h2", "brotli", "zstandard", "socksio"),
+        needs=(
+            *("trio", "trustme", "uvicorn==0.34.0", "chardet==5.2.0", "h2", "brotli"),
+            *("zstandard", "socksio", "click==8.1.8", "rich<14", "pygments"),
+        ),
         tests=("tests", "-m", "not network"),
     ),
     Package(
@@ -139,6 +143,7 @@ PACKAGES = (
         imports=("markdown",),
         drop=("markdown", "Markdown.egg-info"),
         needs=("pyyaml",),
+        tests=("tests", "-o", "python_classes=NoClass"),  # `TestSuite` is a helper
     ),
     Package(
         name="packaging",
@@ -170,6 +175,7 @@ PACKAGES = (
         style="descriptors, mixins, proxies",
         imports=("werkzeug",),
         needs=("cffi", "cryptography", "ephemeral-port-reserve", "pytest-timeout", "watchdog"),
+        tests=("tests", "-k", "not reloader"),  # those watch every file on the import path
     ),
     Package(
         name="marshmallow",

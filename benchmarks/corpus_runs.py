@@ -187,7 +187,6 @@ _OPTIONS = (
     *("-p", "scatter_corpus.corpus_plugin"),
     *("-o", "addopts=", "-q", "--tb=short", "--color=no"),
     *("-p", "no:cacheprovider", "-p", "no:randomly"),
-    "--assert=plain",  # else pytest compiles another code than that of the file
 )
 
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import os.path
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 
 from scatter.locks import ForkSafeLock
-from scatter.names import module_of_file
+from scatter.names import import_root, module_of_file
 from scatter.registry import REGISTRY
 
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
@@ -32,6 +32,7 @@ class Base:
     Attributes:
         text, file, module: What was read, where, for which module.
         sure: Whether it is what was imported, also where no code tells.
+        tracked: Whether something in it is tracked.
         track_all: Whether the module is tracked whole.
         believed: Whether the functions of the live module are compiled from it; None: not tried.
 
@@ -43,6 +44,7 @@ class Base:
         self.file = file
         self.module = module
         self.sure = sure
+        self.tracked = False
         self.track_all = False
         self.believed: bool | None = None
         self._lock = ForkSafeLock()
@@ -102,6 +104,8 @@ def base_of(function: FunctionType) -> Base | None:
         known = text is not None and module
         _bases[file] = Base(text, file, module, sure=True) if known else None  # type: ignore[arg-type]
     base = _bases[file]
+    if base is not None:
+        base.tracked = True
     if base is not None and base.module != module_name(function):
         return None  # one file imported under two names: only the first is known
     return base
@@ -130,34 +134,29 @@ def _changed_since_start(file: str) -> bool:
         return True
 
 
-def remember(modules: Iterable[ModuleType]) -> None:
-    """Read modules that may be edited later; called while what they hold is what was imported."""
-    for module in modules:
-        base = base_of_module(module)
+def remember_project() -> None:
+    """Read the project's modules, which may be edited later, while they are what was imported."""
+    roots = _project_roots()
+    for module in list(sys.modules.values()):
+        base = base_of_module(module) if _is_below(module, roots) else None
         if base is not None:
             base.sure = True
 
 
-def project_modules() -> list[ModuleType]:
-    """Return the imported modules beside which, below one directory, something is tracked."""
-    roots = {_root(base.file, base.module) for base in list(_bases.values()) if base}
-    return [m for m in list(sys.modules.values()) if is_project_file(_file_of(m), roots)]
+def is_of_project(module: ModuleType) -> bool:
+    """Return whether a module's file lies where something that is tracked is imported from."""
+    return _is_below(module, _project_roots())
 
 
-def is_project_file(file: str, roots: Collection[str]) -> bool:
-    """Return whether a source file belongs to a project below one of some directories."""
+def _is_below(module: ModuleType, roots: set[str]) -> bool:
+    file = _file_of(module)
     if not file.endswith(".py") or "site-packages" in file or "dist-packages" in file:
         return False
     return any(file.startswith(root + os.sep) for root in roots)
 
 
-def _root(file: str, module: str) -> str:
-    """Return the directory from which importing gives `file` the name `module`."""
-    folder = os.path.dirname(os.path.abspath(file))
-    depth = module.count(".") + (os.path.basename(file) == "__init__.py")
-    for _ in range(depth):
-        folder = os.path.dirname(folder)
-    return folder
+def _project_roots() -> set[str]:
+    return {import_root(b.file, b.module) for b in list(_bases.values()) if b and b.tracked}
 
 
 def _file_of(module: ModuleType) -> str:

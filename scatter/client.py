@@ -15,17 +15,20 @@ import getpass
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from types import FunctionType
 from typing import Any
 
 from scatter import apply, verbs
+from scatter.analysis import ModuleSource
 from scatter.apply import Prepared
 from scatter.bases import base_of, deployed_code
-from scatter.bundle.build import Built, build
+from scatter.bundle.build import Built, build_function
 from scatter.commit import head_commit
 from scatter.config import Settings, resolve
 from scatter.errors import NotFound, Refused, UsageError
+from scatter.homes import project_source
 from scatter.locks import ForkSafeLock
 from scatter.log import Journal
 from scatter.model import Change, FunctionState, Version
@@ -168,7 +171,9 @@ class Client:
         source = base.source() if base else None
         code = deployed_code(slot.function)
         if base is not None and source is not None and base.is_source_of(code):
-            return build(source, function.__qualname__, name=slot.name)
+            place = source.function_at(code.co_firstlineno, function.__qualname__)
+            if place is not None:
+                return build_function(source, place, name=slot.name, find=_find_live)
         from scatter.bundle.capture import capture
 
         return capture(function, slot.name, tracked_name=tracked_name, secrets=secrets)
@@ -324,6 +329,12 @@ class Client:
             slot = self.registry.get(full)
         assert slot is not None
         return slot
+
+
+def _find_live(module: str) -> ModuleSource | None:
+    """Return the source of an imported module of this process's project, if it is what runs."""
+    live = sys.modules.get(module)
+    return project_source(live) if live is not None else None
 
 
 def default_author() -> str:

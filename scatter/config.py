@@ -27,13 +27,17 @@ _ENVIRONMENT = {
     "namespace": ("SCATTER_NAMESPACE",),
     "author": ("SCATTER_AUTHOR",),
     "paths": ("SCATTER_PATHS",),
+    "track": ("SCATTER_TRACK",),
 }
 _DEFAULTS: dict[str, Any] = {
     "redis_url": DEFAULT_URL,
     "namespace": DEFAULT_NAMESPACE,
     "author": "",
     "paths": (".",),
+    "track": (),
 }
+_LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+"}
+"""Settings that are lists, and what separates their values in one text."""
 _ALIASES = {"prefix": "namespace", "url": "redis_url"}
 
 
@@ -47,6 +51,7 @@ class Settings:
         namespace: Which application's functions.
         author: Who releases; empty: found out when needed.
         paths: Files and directories that `watch` and `push` read by default.
+        track: Patterns of modules of which every function is tracked.
         origins: Setting → where its value came from.
 
     """
@@ -55,6 +60,7 @@ class Settings:
     namespace: str = DEFAULT_NAMESPACE
     author: str = ""
     paths: tuple[str, ...] = (".",)
+    track: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -149,15 +155,16 @@ def _read_table(file: Path) -> dict[str, Any]:
 
 def _checked(name: str, value: object, origin: str) -> object:
     """Return a setting's value in its type."""
-    if name == "paths":
+    if name in _LISTS:
         if isinstance(value, str):
-            value = value.split(os.pathsep)
+            value = [text for text in re.split(_LISTS[name], value) if text]
         if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
     elif isinstance(value, str) and (name != "namespace" or _is_namespace(value)):
         return check_url(value, f"redis_url ({origin})") if name == "redis_url" else value
     expected = {
         "paths": "a list of paths",
+        "track": "a list of patterns",
         "namespace": "1 to 100 letters, digits, dots, dashes or underscores",
     }.get(name, "text")
     raise UsageError(f"{name} ({origin}): expected {expected}, found {value!r}.")

@@ -11,7 +11,14 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from scatter.analysis import ModuleSource
-from scatter.bases import Base, base_of, base_of_module, deployed_code, module_name
+from scatter.bases import (
+    Base,
+    base_of,
+    base_of_module,
+    deployed_code,
+    is_of_project,
+    module_name,
+)
 from scatter.errors import Refused
 from scatter.linker import Home
 from scatter.locks import ForkSafeLock
@@ -163,6 +170,11 @@ def _home(
         resolve=resolve,
         beside=beside,
     )
+
+
+def project_source(module: ModuleType) -> ModuleSource | None:
+    """Return the source of a module of the same project as what is tracked, if it is what runs."""
+    return _base_in(module)[0] if is_of_project(module) else None
 
 
 def _base_in(module: ModuleType) -> tuple[ModuleSource | None, bool]:

@@ -66,6 +66,27 @@ def module_of_file(file: Path | str) -> str:
     return ".".join(reversed(parts))
 
 
+def import_root(file: Path | str, module: str) -> str:
+    """Return the directory from which importing gives `file` the name `module`."""
+    folder, base = os.path.split(os.path.abspath(file))
+    for _ in range(module.count(".") + (base == "__init__.py")):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def matches(module: str, patterns: Iterable[str]) -> bool:
+    """Return whether a module's name matches one of some patterns.
+
+    `*` stands for any text, dots too; `pricing.*` is the package `pricing` and all that is in it.
+    """
+    import fnmatch
+
+    return any(
+        fnmatch.fnmatchcase(module, pattern) or module == pattern.removesuffix(".*")
+        for pattern in patterns
+    )
+
+
 def resolve(asked: str, names: Iterable[str]) -> str:
     """Return the full name that `asked` (full or short) means among `names`.
 

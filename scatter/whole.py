@@ -13,7 +13,6 @@ Invariants
 
 from __future__ import annotations
 
-import fnmatch
 import importlib.abc
 import importlib.machinery
 import sys
@@ -25,7 +24,7 @@ from scatter import bases
 from scatter._logging import log
 from scatter.errors import NameTaken, UsageError
 from scatter.finding import functions_of
-from scatter.names import function_name, is_name
+from scatter.names import function_name, is_name, matches
 from scatter.registry import REGISTRY
 
 _OURS = ("scatter", "scatter_agent")
@@ -58,7 +57,7 @@ def track_module(module: ModuleType | str) -> tuple[str, ...]:
             "cannot be tracked as a whole. Use @scatter.track on them."
         )
     base = _renewed(base, found)
-    base.sure = base.track_all = True
+    base.sure = base.tracked = base.track_all = True
     return tuple(sorted(_track_all(found, base.module)))
 
 
@@ -87,22 +86,11 @@ def _track_all(module: ModuleType, name: str) -> Iterable[str]:
                 log().warning("scatter.not_tracked", function=full, message=str(error))
 
 
-def matches(module: str, patterns: Iterable[str]) -> bool:
-    """Return whether a module's name matches one of some patterns.
-
-    `*` stands for any text, dots too; `pricing.*` is the package `pricing` and all that is in it.
-    """
-    return any(
-        fnmatch.fnmatchcase(module, pattern) or module == pattern.removesuffix(".*")
-        for pattern in patterns
-    )
-
-
 def track_matching(patterns: Sequence[str]) -> tuple[str, ...]:
     """Track all modules whose names match, now and when they are imported later.
 
     Args:
-        patterns: As for `matches`.
+        patterns: As for `scatter.names.matches`.
 
     Returns:
         The full names of the functions that are tracked now.

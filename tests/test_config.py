@@ -125,7 +125,7 @@ def test_an_unknown_setting_in_the_file_is_named_with_the_known_ones(tmp_path: P
         resolve(start=tmp_path)
     assert str(caught.value) == (
         f"{file}: [tool.scatter] has the unknown setting 'namespac'. "
-        "Known are: redis_url, namespace, author, paths."
+        "Known are: redis_url, namespace, author, paths, track."
     )
 
 

@@ -218,9 +218,7 @@ def test_modules_that_lead_to_each_other_in_a_circle(lab: Lab) -> None:
         "def odd(n):\n    from ring_a import even\n    return False if n == 0 else even(n - 1)\n",
         "ring_b",
     )
-    text = (
-        "import scatter\nfrom ring_a import even\n\n@scatter.track\ndef f(n): return even(n)\n"
-    )
+    text = "import scatter\nfrom ring_a import even\n\n@scatter.track\ndef f(n): return even(n)\n"
     program = lab.module(text, "app_ring")
     assert program.f(3) is False
     lab.edit(
@@ -234,8 +232,12 @@ def test_modules_that_lead_to_each_other_in_a_circle(lab: Lab) -> None:
 
 
 def test_a_circle_of_top_level_imports(lab: Lab) -> None:
-    lab.write("def even(n): return True if n == 0 else odd(n - 1)\nfrom loop_b import odd\n", "loop_a")
-    lab.write("def odd(n): return False if n == 0 else even(n - 1)\nfrom loop_a import even\n", "loop_b")
+    lab.write(
+        "def even(n): return True if n == 0 else odd(n - 1)\nfrom loop_b import odd\n", "loop_a"
+    )
+    lab.write(
+        "def odd(n): return False if n == 0 else even(n - 1)\nfrom loop_a import even\n", "loop_b"
+    )
     text = "import scatter\nfrom loop_a import even\n\n@scatter.track\ndef f(n): return even(n)\n"
     program = lab.module(text, "app_loop")
     lab.edit(
@@ -323,7 +325,9 @@ def test_a_constant_of_a_file_that_was_edited_after_the_import_is_not_taken_for_
     lab: Lab,
 ) -> None:
     file = lab.write(UTIL, "util_late")
-    text = "import scatter\nfrom util_late import clean\n\n@scatter.track\ndef f(x): return clean(x)\n"
+    text = (
+        "import scatter\nfrom util_late import clean\n\n@scatter.track\ndef f(x): return clean(x)\n"
+    )
     program = lab.module(text, "app_late")
     edited = UTIL.replace("RATE = 2", "RATE = 7")
     file.write_text(edited)  # before anything read what was imported

@@ -12,6 +12,8 @@ from scatter.locks import ForkSafeLock
 
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scatter_agent.agent import Agent
     from scatter_agent.health import AgentStatus
 
@@ -27,6 +29,7 @@ def start(
     namespace: str | None = None,
     prefix: str | None = None,
     application: str = "",
+    track: Sequence[str] | None = None,
     wait: float | None = None,
 ) -> Agent:
     """Start following the log in a background thread. Never waits for the store unless told to.
@@ -35,6 +38,8 @@ def start(
         redis_url, namespace, prefix: As for `scatter.init`; what is not given is what `init` was
             given, else what the environment and `[tool.scatter]` say.
         application: How `scatter status` names this process; default: its program's name.
+        track: Patterns of modules, such as `pricing.*`, of which every function is tracked, also of
+            those that are imported later; default: the setting `track`.
         wait: Seconds to wait at most until the process is on the log; None: do not wait.
 
     Returns:
@@ -51,6 +56,7 @@ def start(
     from scatter.config import resolve
     from scatter.errors import UsageError
     from scatter.registry import REGISTRY
+    from scatter.whole import track_matching
     from scatter_agent.agent import Agent
 
     if namespace and prefix:
@@ -70,6 +76,9 @@ def start(
                 "Call scatter_agent.stop() first."
             )
         agent = _agent
+        patterns = settings.track if track is None else track
+        if patterns:
+            track_matching(patterns)
         agent.start()
     if wait is not None:
         agent.wait(wait)

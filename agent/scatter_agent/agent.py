@@ -21,6 +21,7 @@ import secrets
 import threading
 import time
 
+from scatter import bases
 from scatter.config import Settings
 from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, Untrusted
 from scatter.log import Journal
@@ -200,6 +201,7 @@ class Agent:
     def _run(self, stop: threading.Event, delay_s: float) -> None:
         if delay_s and stop.wait(delay_s):
             return
+        bases.remember_project()
         while not stop.is_set():
             try:
                 self._follow(stop)

@@ -7,7 +7,7 @@ finds by the same place in its code objects (`scatter.finding`).
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from scatter.analysis.reading import dotted
@@ -131,5 +131,3 @@ def spellings_of_track(text: Text, known: frozenset[str]) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom) and node.module == "scatter" and not node.level:
             found |= {a.asname or "track" for a in node.names if a.name == "track"}
     return frozenset(found)
-
-

@@ -44,13 +44,18 @@ class Built:
     asked: frozenset[str] = frozenset()
 
 
+def is_tracked_in(module: ModuleSource, key: str) -> bool:
+    """Return whether the source of a module says that the function at a key is tracked."""
+    return key in module.tracked
+
+
 def build(
     source: ModuleSource,
     key: str,
     *,
     name: str = "",
     find: Find = lambda _: None,
-    is_tracked: IsTracked = lambda module, key: key in module.tracked,
+    is_tracked: IsTracked = is_tracked_in,
 ) -> Built:
     """Build the bundle of one function of a module.
 
@@ -87,7 +92,12 @@ def build(
 
 
 def build_function(
-    source: ModuleSource, function: FunctionSource, *, name: str, find: Find, is_tracked: IsTracked
+    source: ModuleSource,
+    function: FunctionSource,
+    *,
+    name: str,
+    find: Find,
+    is_tracked: IsTracked = is_tracked_in,
 ) -> Built:
     """Build the bundle of a function that was found; see `build`."""
     reach = Reach(source, find, is_tracked)

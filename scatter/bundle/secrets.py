@@ -20,13 +20,7 @@ run time.
 
 from __future__ import annotations
 
-import ast
-import math
 import re
-import warnings
-from collections import Counter
-from collections.abc import Iterator
-from itertools import pairwise
 
 _LEAST = 6
 

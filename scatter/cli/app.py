@@ -73,6 +73,13 @@ def cli(redis_url: str | None, namespace: str | None) -> None:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
+track = click.option(
+    "--track",
+    multiple=True,
+    metavar="PATTERN",
+    help="Take every function of modules such as `pricing.*` as tracked; may be repeated.",
+)
+
 
 def settings_of(ctx: click.Context) -> Any:
     """Return the settings in force for a command, from the options of `scatter` itself.

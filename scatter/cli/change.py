@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scatter.cli.app import as_json, client_of, complete_function, settings_of
+from scatter.cli.app import as_json, client_of, complete_function, settings_of, track
 from scatter.cli.output import data_json, in_colour, number_of, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
 from scatter.names import printable
@@ -43,6 +43,7 @@ wait = click.option(
     shell_complete=complete_function,
     help="Push only this function; may be repeated.",
 )
+@track
 @click.option("--force", is_flag=True, help="Go over somebody else's version.")
 @why
 @dry
@@ -53,6 +54,7 @@ def push_(
     ctx: click.Context,
     paths: tuple[Path, ...],
     only: tuple[str, ...],
+    track: tuple[str, ...],
     force: bool,
     message: str,
     dry_run: bool,
@@ -70,7 +72,8 @@ def push_(
     """
     client = client_of(ctx)
     chosen = paths or tuple(Path(p) for p in settings_of(ctx).paths)
-    candidates = _candidates(client.releases, chosen, only)
+    patterns = track or settings_of(ctx).track
+    candidates = _candidates(client.releases, chosen, only, patterns)
     before = dict(client.releases.functions())
     pushed: Pushed = client.releases.push(candidates, message=message, force=force, dry_run=dry_run)
     changed = {
@@ -96,14 +99,16 @@ def push_(
         _acknowledge(client.releases, pushed.release, wait_s)
 
 
-def _candidates(releases: Releases, paths: tuple[Path, ...], only: tuple[str, ...]) -> list[Any]:
+def _candidates(
+    releases: Releases, paths: tuple[Path, ...], only: tuple[str, ...], patterns: tuple[str, ...]
+) -> list[Any]:
     """Return what the files hold, as candidates; each file that cannot be read is an error."""
     from scatter.names import resolve
     from scatter.releases import Candidate
     from scatter.watch import Text
     from scatter.workspace import Workspace
 
-    workspace = Workspace(paths)
+    workspace = Workspace(paths, track=patterns)
     problems = workspace.load().problems
     if problems:
         text = Text(colour=in_colour(sys.stderr))

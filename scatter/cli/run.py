@@ -7,15 +7,18 @@ from pathlib import Path
 
 import click
 
-from scatter.cli.app import client_of, settings_of
+from scatter.cli.app import client_of, settings_of, track
 from scatter.cli.output import data, in_colour, say
 
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@track
 @click.option("--diff", "show_diff", is_flag=True, help="Show what each push changed.")
 @click.pass_context
-def watch_(ctx: click.Context, paths: tuple[Path, ...], show_diff: bool) -> None:
+def watch_(
+    ctx: click.Context, paths: tuple[Path, ...], track: tuple[str, ...], show_diff: bool
+) -> None:
     """Push functions as they are saved. What one save changed is one release.
 
     Files are read, never imported or run. Stop with Ctrl-C.
@@ -36,7 +39,13 @@ def watch_(ctx: click.Context, paths: tuple[Path, ...], show_diff: bool) -> None
             data(line)
 
     try:
-        watch(chosen, releases=client.releases, on_event=show, ask=asker(settings))
+        watch(
+            chosen,
+            releases=client.releases,
+            on_event=show,
+            ask=asker(settings),
+            track=track or settings.track,
+        )
     except KeyboardInterrupt:
         say("Stopped.")
 

@@ -203,7 +203,8 @@ def _key(bundle: Bundle, part: Part, name: str) -> str:
 def _opens(item: Item, part: Part, modules: set[str]) -> bool:
     """Return whether an import binds one of some modules, or a package around one."""
     bound = [
-        b.target for b in imports_in(parse_definition(item.source), part.package)
+        b.target
+        for b in imports_in(parse_definition(item.source), part.package)
         if b.name == item.name
     ]
     names = {f"{t.module}.{t.name}" if t.name else t.module for t in bound}

@@ -9,7 +9,7 @@ from typing import Any
 from scatter import trampoline
 from scatter.bundle import Bundle, Part
 from scatter.errors import Refused
-from scatter.linker.assemble import CELL, LIVE_CLASS, items_named
+from scatter.linker.assemble import CELL, LIVE_CLASS
 from scatter.linker.check import check_members, check_names, live_class
 from scatter.linker.classes import NewClasses
 from scatter.linker.decide import Decision, decide
@@ -89,7 +89,9 @@ class _Linking:
         try:
             for part in bundle.parts:
                 where = self._home_of(part.module)
-                created += [(where, n) for n in create_state(bundle, part, decision, where, self._file)]
+                created += [
+                    (where, n) for n in create_state(bundle, part, decision, where, self._file)
+                ]
             target = self._target(decision)
         except BaseException:
             for where, name in created:

@@ -89,7 +89,9 @@ class _Making:
     def __init__(self, assembly: Assembly) -> None:
         self._of = assembly
         self._bundle = assembly.bundle
-        moved = [n for n in assembly.decision.needs.values() if n.verdict in ("travels", "borrowed")]
+        moved = [
+            n for n in assembly.decision.needs.values() if n.verdict in ("travels", "borrowed")
+        ]
         refs = [Ref(need.part.module, need.item.name) for need in moved]
         self._parts = self._in_order({need.part.module for need in moved})
         self._wiring = Wiring(refs, assembly.homes)
@@ -137,7 +139,9 @@ class _Making:
         items = [item for item in self._items(part) if item.name not in given]
         check_bodies(items, {*(item.name for item in items), *given})
         rewire = Rewire(self._wiring, part)
-        code = compiled(self._bundle, part, lambda: self._body(part, items, given, rewire), self._file(part))
+        code = compiled(
+            self._bundle, part, lambda: self._body(part, items, given, rewire), self._file(part)
+        )
         values = {name: self._wiring.value(ref) for name, ref in rewire.arguments.items()}
         made, *function = self._run(code, self._of.homes(part.module), given | values)
         late = self._late_names(rewire)
@@ -157,7 +161,11 @@ class _Making:
         visit = rewire.visit if self._is_wired else None
         lines = {item.name: self._of.lines.get(self._key(part, item.name), 1) for item in items}
         body = definitions(items, lines, visit)
-        made = target(self._bundle, self._of.lines.get(self._bundle.qualname, 1), visit) if is_own else []
+        made = (
+            target(self._bundle, self._of.lines.get(self._bundle.qualname, 1), visit)
+            if is_own
+            else []
+        )
         late = self._late_names(rewire)
         end = made[-1:] if made else results()
         body += made[:-1] + (cells_of(sorted(late)) if late else []) + end

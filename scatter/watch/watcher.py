@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from scatter.releases import Releases
@@ -38,6 +38,7 @@ def watch(
     on_event: Callable[[Event], None],
     stop_event: threading.Event | None = None,
     ask: Ask | None = None,
+    track: Sequence[str] = (),
 ) -> None:
     """Push every saved change of a tracked function, until `stop_event` is set.
 
@@ -50,13 +51,14 @@ def watch(
         stop_event: Ends the watch within about 25 ms. None: only an exception does.
         ask: How to wait for processes to acknowledge a push (`scatter.watch.ask`); None: nobody
             is asked.
+        track: Patterns of modules of which every function is tracked.
 
     Raises:
         UsageError: A path does not exist.
         KeyboardInterrupt: In the main thread, on Ctrl-C.
 
     """
-    watcher = Watcher(Workspace(paths), releases, on_event=on_event, ask=ask)
+    watcher = Watcher(Workspace(paths, track=track), releases, on_event=on_event, ask=ask)
     watcher.run(stop_event or threading.Event())
 
 

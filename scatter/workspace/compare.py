@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from scatter.analysis import same_class, same_code
 from scatter.bundle import Bundle, Item, Part
 
+IsTracked = Callable[[str, str], bool]
 
-def same_bundle(one: Bundle, other: Bundle) -> bool:
-    """Return whether two bundles are the same code, but for comments, layout and order."""
+
+def same_bundle(
+    one: Bundle, other: Bundle, is_tracked: IsTracked = lambda _module, _key: False
+) -> bool:
+    """Return whether two bundles are the same code, but for comments, layout and order.
+
+    Args:
+        one, other: The bundles.
+        is_tracked: Whether the method at a key of a module is tracked: a change of it is none of
+            its class.
+
+    """
     return one == other or (
         _facts(one) == _facts(other)
         and same_code(one.source, other.source)
-        and all(map(_same_part, one.parts, other.parts))
+        and all(map(partial(_same_part, is_tracked), one.parts, other.parts))
     )
 
 
@@ -31,12 +43,15 @@ def _facts(bundle: Bundle) -> tuple[object, ...]:
     )
 
 
-def _same_part(one: Part, other: Part) -> bool:
+def _same_part(is_tracked: IsTracked, one: Part, other: Part) -> bool:
     theirs = {item.name: item for item in other.items}
-    return all(item.name in theirs and _same_item(item, theirs[item.name]) for item in one.items)
+    tracked = partial(is_tracked, one.module)
+    return all(
+        item.name in theirs and _same_item(item, theirs[item.name], tracked) for item in one.items
+    )
 
 
-def _same_item(one: Item, other: Item) -> bool:
+def _same_item(one: Item, other: Item, is_tracked: Callable[[str], bool]) -> bool:
     if one == other:
         return True
     if one.kind != other.kind or one.pickle != other.pickle:
@@ -44,7 +59,7 @@ def _same_item(one: Item, other: Item) -> bool:
     if one.kind == "tracked":
         return one.source == other.source
     if one.kind == "class":
-        return same_class(one.source, other.source)
+        return same_class(one.source, other.source, is_tracked)
     return same_code(one.source, other.source)
 
 

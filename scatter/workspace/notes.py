@@ -17,12 +17,19 @@ from scatter.workspace.changes import Note, NoteKind
 def notes_between(
     before: ModuleSource, after: ModuleSource, built: Mapping[str, Built], file: str
 ) -> Iterator[Note]:
-    """Yield a note for each changed definition that does not go out whole."""
+    """Yield a note for each changed definition that does not go out whole.
+
+    Args:
+        before, after: The module, before and after the edit.
+        built: Every tracked function of the project, by name.
+        file: The module's file, for people.
+
+    """
     for name, definition in after.definitions.items():
         old = before.definitions.get(name)
-        if old is None or name in after.tracked or not _changed(old, definition):
+        if old is None or name in after.tracked or not _changed(old, definition, after):
             continue
-        users = tuple(f for f, b in built.items() if _item(b, name))
+        users = tuple(f for f, b in built.items() if _item(b, after.name, name))
         holders = _holders(after, name, built)
         kind = _kind(definition, users, holders, after)
         if kind:
@@ -36,9 +43,9 @@ def notes_between(
             )
 
 
-def _changed(old: Definition, new: Definition) -> bool:
+def _changed(old: Definition, new: Definition, after: ModuleSource) -> bool:
     if old.kind == new.kind == "class":
-        return not same_class(old.source, new.source)
+        return not same_class(old.source, new.source, after.tracked.__contains__)
     return not same_code(old.source, new.source)
 
 
@@ -68,9 +75,11 @@ def _holders(after: ModuleSource, name: str, built: Mapping[str, Built]) -> tupl
         for holder, definition in after.definitions.items()
         if definition.kind in ("state", "class")
         and name in definition.uses
-        and any(_item(b, holder) for b in built.values())
+        and any(_item(b, after.name, holder) for b in built.values())
     )
 
 
-def _item(built: Built, name: str) -> Item | None:
-    return next((item for item in built.bundle.items if item.name == name), None)
+def _item(built: Built, module: str, name: str) -> Item | None:
+    """Return the item of a definition in a bundle, if it has one."""
+    parts = (part for part in built.bundle.parts if part.module == module)
+    return next((item for part in parts for item in part.items if item.name == name), None)

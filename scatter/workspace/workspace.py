@@ -2,8 +2,9 @@
 
 Not here: when to look (`scatter.watch`), the rules of doubt (`scatter.workspace.doubt`).
 
-The tracked functions are those with `@scatter.track`. Patterns of whole modules will come in at
-two places only: `_concerns` and `_functions_in`.
+A look has two steps. First every file that may have changed is read, and believed or doubted. Then
+the functions are built again of files that changed, and those that use modules that did: a helper
+may stand in any module of the project, also in files that nobody asked to watch.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from pathlib import Path
 from scatter.analysis import ModuleSource, SourceError
 from scatter.bundle.build import Built, build
 from scatter.errors import Refused, UsageError
-from scatter.names import check, module_of_file
+from scatter.names import check, matches, module_of_file
 from scatter.workspace import files
 from scatter.workspace.changes import Changed, Changes, Note, Problem, Vanished
 from scatter.workspace.compare import same_bundle
 from scatter.workspace.doubt import doubts
+from scatter.workspace.modules import Modules
 from scatter.workspace.notes import notes_between
 
 SETTLE_S = 0.15
@@ -38,7 +40,8 @@ class _State:
 
     Attributes:
         exists: Whether there is a file.
-        text: Its text; None when it does not exist, cannot be read, or does not concern us.
+        text: Its text; None when it does not exist, cannot be read, or does not concern us: no
+            function in it is tracked, and none that is uses the module.
         source: What was read from it, when it concerns us and is Python.
         problem: Why not, when it does and is not.
 
@@ -62,6 +65,7 @@ class _File:
         believed: The state that was last believed.
         source: The last believed text that was Python, for comparing with the next.
         built: Functions in it by full name, as of `source`.
+        wanted: Whether a tracked function uses the module.
         doubted: A state in doubt, and since when.
         signature: Of what was last read; None when it must be read again.
 
@@ -72,6 +76,7 @@ class _File:
     believed: _State = _GONE
     source: ModuleSource | None = None
     built: dict[str, Built] = field(default_factory=dict)
+    wanted: bool = False
     doubted: tuple[_State, float] | None = None
     signature: files.Signature | None = None
 
@@ -81,6 +86,8 @@ class _Found:
     """What one look, begun at `now`, has found so far."""
 
     now: float
+    edited: dict[Path, ModuleSource | None] = field(default_factory=dict)
+    """File that changed → what it held before."""
     touched: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -96,10 +103,17 @@ class Workspace:
         self,
         paths: Iterable[Path | str],
         *,
+        track: Sequence[str] = (),
         settle_s: float = SETTLE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Name what belongs to the workspace; nothing is read yet.
+
+        Args:
+            paths: Files and directories.
+            track: Patterns of modules of which every function is tracked.
+            settle_s: How long a save in doubt must stay the same to be believed.
+            clock: Seconds that only grow.
 
         Raises:
             UsageError: A path does not exist.
@@ -110,7 +124,10 @@ class Workspace:
             if not root.exists():
                 raise UsageError(f"{root} does not exist. Name files or directories to read.")
         self.directories: frozenset[Path] = frozenset()
+        self._track = tuple(track)
         self._project = _project_of(self.roots)
+        self._modules = Modules(self._project)
+        self._asked: set[str] = set()
         self._settle_s = settle_s
         self._clock = clock
         self._files: dict[Path, _File] = {}
@@ -150,6 +167,8 @@ class Workspace:
         found = _Found(now=self._clock())
         for path in sorted(self._targets(paths)):
             self._look(path, found)
+        if found.edited:
+            self._rebuild(found)
         changed, vanished = self._compare(found)
         return Changes(
             changed=changed,
@@ -164,11 +183,17 @@ class Workspace:
     def _targets(self, paths: Iterable[Path | str] | None) -> set[Path]:
         """Return the files to look at."""
         if paths is None:
-            present, self.directories = files.find(self.roots)
+            present, folders = files.find(self.roots)
+            outside = (path.parent for path in self._files if not self._is_inside(path))
+            self.directories = folders.union(outside)
             return {*present, *self._files}
         named = {Path(path).absolute() for path in paths}
-        named = {path for path in named if self._is_inside(path) and not path.is_dir()}
+        named = {path for path in named if self._is_ours(path) and not path.is_dir()}
         return named | {path for path, file in self._files.items() if file.doubted}
+
+    def _is_ours(self, path: Path) -> bool:
+        """Return whether a path is inside, or that of a module that a function uses."""
+        return path in self._files or self._is_inside(path)
 
     def _is_inside(self, path: Path) -> bool:
         """Return whether a path is a root, or that of a module in a directory that is one."""
@@ -180,10 +205,9 @@ class Workspace:
 
     def _look(self, path: Path, found: _Found) -> None:
         """Read one file, and believe what it holds or doubt it."""
-        file = self._files.get(path) or _File(path=path, label=self._label(path))
+        file = self._file(path)
         if file.signature and not file.doubted and files.signature_of(path) == file.signature:
             return
-        self._files[path] = file
         reading = files.read(path)
         file.signature = reading.signature
         found.read += reading.data is not None
@@ -194,6 +218,13 @@ class Workspace:
             file.doubted = None
         else:
             self._judge(file, state, self._wait_s(file, state, reading), found)
+
+    def _file(self, path: Path) -> _File:
+        file = self._files.get(path)
+        if file is None:
+            file = self._files[path] = _File(path=path, label=self._label(path))
+            self._modules.add(path)
+        return file
 
     def _judge(self, file: _File, state: _State, wait_s: float, found: _Found) -> None:
         """Believe a state if it has stayed for `wait_s`; else remember it as doubted."""
@@ -224,10 +255,13 @@ class Workspace:
 
     def _parse(self, file: _File, text: str) -> _State:
         """Return the state of a file with a text that was not seen just before."""
-        if file.source is None and not self._concerns(text):
+        name = module_of_file(file.path)
+        if file.source is None and not self._concerns(file, name, text):
             return _known(file, _State(exists=True))
         try:
-            source = ModuleSource(text, name=module_of_file(file.path), file=file.label)
+            source = ModuleSource(
+                text, name=name, file=file.label, track_all=matches(name, self._track)
+            )
         except SourceError as error:
             problem = _syntax_problem(error, file.label)
             return _State(exists=True, text=text, problem=problem)
@@ -253,38 +287,74 @@ class Workspace:
         if state.problem:
             found.problems.append(state.problem)
             return  # its functions stay known as they were
-        built = self._functions_in(state.source, found) if state.source else {}
-        if file.source and state.source:
-            found.notes += notes_between(file.source, state.source, built, file.label)
+        found.edited[file.path] = file.source
+        file.source = state.source or file.source
+
+    def _concerns(self, file: _File, module: str, text: str) -> bool:
+        """Return whether a text can have tracked functions, or helpers of them."""
+        is_used = file.wanted or module in self._asked
+        return is_used or "scatter" in text or matches(module, self._track)
+
+    # functions ---------------------------------------------------------------------------
+
+    def _rebuild(self, found: _Found) -> None:
+        """Build the functions of the files that changed, and those that use their modules."""
+        modules = {module_of_file(path) for path in found.edited}
+        for file in list(self._files.values()):
+            uses = any(modules & built.asked for built in file.built.values())
+            if file.path in found.edited or uses:
+                self._rebuild_file(file, found)
+        everything = {name: b for file in self._files.values() for name, b in file.built.items()}
+        for path, before in found.edited.items():
+            file = self._files[path]
+            if before is not None and file.source is not None and file.believed.source is not None:
+                found.notes += notes_between(before, file.source, everything, file.label)
+
+    def _rebuild_file(self, file: _File, found: _Found) -> None:
+        is_there = file.believed.source is not None or file.believed.problem is not None
+        source = file.source if is_there and self._is_inside(file.path) else None
+        built = self._functions_in(source, found) if source else {}
         for name in file.built.keys() | built.keys():
             found.touched.add(name)
             self._owners[name].discard(file.path)
         for name in built:
             self._owners[name].add(file.path)
         file.built = built
-        file.source = state.source or file.source
-
-    def _concerns(self, text: str) -> bool:
-        """Return whether a text can have tracked functions: a quick test, before parsing."""
-        return "scatter" in text
 
     def _functions_in(self, source: ModuleSource, found: _Found) -> dict[str, Built]:
         """Return the tracked functions of a module by full name."""
-        tracked = source.tracked
         built: dict[str, Built] = {}
-        for qualname, function in tracked.items():
+        for key, function in source.tracked.items():
             try:
-                one = build(source, qualname)
+                one = build(source, key, find=lambda module: self._find(module, found))
                 name = check(one.bundle.function)
             except (Refused, UsageError) as error:
                 found.problems.append(_refused(error, source.file, function.line))
                 continue
+            self._asked |= one.asked
             if name in built:
                 lines = (built.pop(name).lines[0], function.line)
                 found.problems.append(_twice_in_file(name, source.file, lines))
             else:
                 built[name] = one
         return built
+
+    def _find(self, module: str, found: _Found) -> ModuleSource | None:
+        """Return the source of a module of the project, reading its file if that was not done."""
+        path = self._modules.path_of(module)
+        if path is None:
+            return None
+        file = self._file(path)
+        if file.source is None and not file.wanted:
+            file.wanted = True
+            reading = files.read(path)
+            file.signature = reading.signature
+            found.read += reading.data is not None
+            state = self._understand(file, reading)
+            if state is not None:
+                file.believed, file.source = state, state.source
+                found.problems += [state.problem] if state.problem else []
+        return file.source
 
     # all files ---------------------------------------------------------------------------
 
@@ -299,12 +369,18 @@ class Workspace:
                 found.problems.append(_duplicate(name, [self._files[p].label for p in owners]))
             elif owners:
                 built = self._last[name] = self._files[owners[0]].built[name]
-                if last is None or not same_bundle(last.bundle, built.bundle):
+                if last is None or not same_bundle(last.bundle, built.bundle, self._is_tracked):
                     before = last.bundle if last else None
                     changed.append(Changed(name=name, built=built, before=before))
             elif last is not None:
                 vanished.append(Vanished(name=name, file=last.file))
         return tuple(changed), tuple(vanished)
+
+    def _is_tracked(self, module: str, key: str) -> bool:
+        """Return whether the function at a key of a module is tracked, as far as files tell."""
+        path = self._modules.path_of(module)
+        source = self._files[path].source if path in self._files else None
+        return source is not None and key in source.tracked
 
     def _label(self, path: Path) -> str:
         """Return a file's path relative to the project."""
