@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.corpus_packages import PACKAGES, QUICK, Package
 from benchmarks.corpus_report import MODES, compared, keep, mode_of, plain_of, verdict
-from benchmarks.corpus_runs import Place, Run, Unavailable, prepare, python_of, run
+from benchmarks.corpus_runs import Place, Run, Unavailable, prepare, python_of, reference, run
 
 CACHE = Path(__file__).parent.parent / ".corpus"
 
@@ -59,6 +58,8 @@ def _arguments() -> Any:
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}; no results")
     parser.add_argument("--cache", type=Path, default=CACHE, metavar="DIR")
     parser.add_argument("--python", default="", metavar="EXE", help="for the environments")
+    parser.add_argument("--fresh", action="store_true", help="run the suites without scatter anew")
+    parser.add_argument("--once", action="store_true", help="do not run twice what differs")
     parser.add_argument("--modes", default=",".join(MODES), metavar="MODE,...")
     arguments = parser.parse_args()
     names = arguments.packages or (QUICK if arguments.quick else known)
@@ -73,32 +74,27 @@ def _arguments() -> Any:
 def _measure(package: Package, place: Place, arguments: Any) -> dict[str, Any]:
     """Return what all runs of one package give."""
     logs = place.tests.parent / "logs"
-    first = _run(package, place, "plain", logs)
-    second = first if arguments.quick else _run(package, place, "plain-again", logs)
-    for reference in (first, second):
-        if reference.status not in (0, 1):
-            raise Unavailable(f"its suite does not run here; see {reference.log}")
+    first, second = reference(package, place, logs, fresh=arguments.fresh)
+    _tell("plain", first)
     plain = plain_of(first, second)
     modes = {}
     for mode in arguments.modes:
-        once = _run(package, place, mode, logs)
-        differences = compared(plain, once)
-        again = _run(package, place, f"{mode}-again", logs) if differences else once
+        once = again = run(package, place, mode, logs)
+        _tell(mode, once)
+        if compared(plain, once) and not arguments.once:
+            again = run(package, place, f"{mode}-again", logs)
         modes[mode] = mode_of(package.name, mode, plain, once, again)
         for found in modes[mode]["differences"]:
             _say(f"    {found['id']}: {found['plain']} → {found['now']}")
     return {"version": package.version, "style": package.style, "plain": plain, "modes": modes}
 
 
-def _run(package: Package, place: Place, mode: str, logs: Path) -> Run:
-    begun = time.monotonic()
-    done = run(package, place, mode, logs)
-    shipped = f"{done.report['shipped']}/{done.report['tried']} functions, " if done.report else ""
+def _tell(mode: str, done: Run) -> None:
+    shipped = f"{done.report.get('shipped')}/{done.report.get('tried')} functions, "
     passed = sum(outcome == "passed" for outcome in done.outcomes.values())
     status = f", exit {done.status}" if done.status else ""
     tests = f"{passed}/{len(done.outcomes)} tests passed"
-    _say(f"  {mode}: {shipped}{tests}{status}, {time.monotonic() - begun:.1f} s")
-    return done
+    _say(f"  {mode}: {'' if mode == 'plain' else shipped}{tests}{status}, {done.seconds:.1f} s")
 
 
 def _say(text: str) -> None:

@@ -21,6 +21,7 @@ import pkgutil
 import re
 import time
 import tokenize
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,7 +162,9 @@ def import_all(job: Job, report: Report) -> list[ModuleType]:
             report.left_out[name] = "not asked for"
             continue
         try:
-            module = importlib.import_module(name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it is deprecated is no reason to leave it
+                module = importlib.import_module(name)
         except (Exception, SystemExit, pytest.skip.Exception) as error:
             report.left_out[name] = f"{type(error).__name__}: {error}"
         else:
@@ -181,8 +184,10 @@ def _names(packages: tuple[str, ...]) -> Iterator[str]:
 
 
 def _file_of(module: ModuleType) -> str:
+    """Return the file that a module was read from; empty if it was made in another way."""
     file = getattr(module, "__file__", None) or ""
-    return file if file.endswith(".py") else ""
+    spec = getattr(module, "__spec__", None)
+    return file if file.endswith(".py") and spec and spec.origin == file else ""
 
 
 # replacing ---------------------------------------------------------------------------------
@@ -235,9 +240,10 @@ class ModuleText:
 
     def track(self, report: Report) -> None:
         """Track the functions that are to be replaced; note those that cannot be."""
-        from scatter import track_module
+        from scatter.finding import functions_of
 
-        tracked = {name.partition(":")[2] for name in track_module(self.module)}
+        functions = functions_of(self.module) if self._half else {}
+        tracked = functions.keys() if self._half else self._track_all()
         report.found += len(self.deployed.functions)
         here = self._live_functions()
         present = [k for k in self.deployed.functions if k in tracked or self._is_live(k, here)]
@@ -249,6 +255,20 @@ class ModuleText:
             if key not in tracked:
                 report.refuse("untracked", f"{self.name}:{key}", "`track_module` did not find it")
         self.tried = frozenset(chosen) & tracked
+        self._track_some({key: functions[key] for key in self.tried if self._half})
+
+    def _track_all(self) -> set[str]:
+        """Track the module whole; return the keys of what is tracked."""
+        from scatter import track_module
+
+        return {name.partition(":")[2] for name in track_module(self.module)}
+
+    def _track_some(self, functions: dict[str, FunctionType]) -> None:
+        """Track some functions as `track_module` does all: an untracked one is not known at all."""
+        from scatter.registry import REGISTRY
+
+        for key, function in functions.items():
+            REGISTRY.add(f"{self.name}:{key}", function, bare=True)
 
     def _is_live(self, key: str, here: set[tuple[str, int]]) -> bool:
         function = self.deployed.functions[key]

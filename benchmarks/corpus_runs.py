@@ -63,7 +63,7 @@ class Run:
     report: Mapping[str, Any]
     status: int
     seconds: float
-    log: Path
+    log: Path | str
 
 
 # environments ------------------------------------------------------------------------------
@@ -151,6 +151,26 @@ def _call(*command: str) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-2000:]
         raise Unavailable(f"`{' '.join(command)}` failed:\n{said}")
+
+
+def reference(package: Package, place: Place, logs: Path, *, fresh: bool) -> tuple[Run, Run]:
+    """Return two runs of the suite without scatter; those of last time, unless `fresh`.
+
+    They do not depend on scatter at all, and two tell which tests vary by themselves.
+
+    Raises:
+        Unavailable: The suite does not run here.
+
+    """
+    file = place.tests.parent / "plain.json"
+    if fresh or not file.exists():
+        runs = [run(package, place, mode, logs) for mode in ("plain", "plain-again")]
+        for one in runs:
+            if one.status not in (0, 1):
+                raise Unavailable(f"its suite does not run here; see {one.log}")
+        file.write_text(json.dumps([{**asdict(one), "log": str(one.log)} for one in runs]))
+    first, second = json.loads(file.read_text("utf-8"))
+    return Run(**first), Run(**second)
 
 
 # runs --------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from types import FunctionType
 from typing import Any
 
 from scatter import apply, verbs
-from scatter.analysis import ModuleSource
+from scatter.analysis import FunctionSource, ModuleSource
 from scatter.apply import Prepared
 from scatter.bases import base_of, deployed_code
 from scatter.bundle.build import Built, build_function
@@ -174,6 +174,9 @@ class Client:
             place = source.function_at(code.co_firstlineno, function.__qualname__)
             if place is not None:
                 return build_function(source, place, name=slot.name, find=_find_live)
+            inner = source.inner_function(code.co_firstlineno, code.co_name)
+            if inner is not None:
+                return _build_closure(source, inner, function, slot.name, secrets)
         from scatter.bundle.capture import capture
 
         return capture(function, slot.name, tracked_name=tracked_name, secrets=secrets)
@@ -329,6 +332,16 @@ class Client:
             slot = self.registry.get(full)
         assert slot is not None
         return slot
+
+
+def _build_closure(
+    source: ModuleSource, inner: FunctionSource, function: FunctionType, name: str, secrets: bool
+) -> Built:
+    """Return the bundle of a function inside another one: its source, and what it closes over."""
+    from scatter.bundle.capture import capture_closure
+
+    built = build_function(source, inner, name=name, find=_find_live)
+    return capture_closure(built, function, tracked_name=tracked_name, secrets=secrets)
 
 
 def _find_live(module: str) -> ModuleSource | None:

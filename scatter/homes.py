@@ -138,7 +138,7 @@ def _imported(module: str) -> ModuleType:
         ) from error
 
 
-def _home(
+def _home(  # noqa: PLR0913 - a record
     registry: Registry,
     module_globals: dict[str, Any],
     base: ModuleSource | None,

@@ -16,6 +16,7 @@ import itertools
 import sys
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,6 +43,7 @@ class Program:
     def __init__(self, module: ModuleType, text: str, project: Project) -> None:
         self.module = module
         self.text = text
+        self.allow: tuple[str, ...] = ()
         self._project = project
         self.versions: dict[tuple[str, int], Wanted] = {}
 
@@ -81,6 +83,7 @@ class Program:
 
     def _wanted(self, built: Built, qualname: str) -> Wanted:
         number = 1 + sum(1 for known, _ in self.versions if known == qualname)
+        built = replace(built, bundle=replace(built.bundle, allow=self.allow))
         wanted = wanted_from(built, number)
         self.versions[qualname, number] = wanted
         return wanted

@@ -344,7 +344,15 @@ def test_a_dry_push_says_what_it_would_push_and_changes_nothing(
 ) -> None:
     done = shell("push", "--dry-run")
 
-    assert (done.code, done.out) == (0, "")
+    assert done.code == 0
+    assert done.out == (
+        "pricing:rank  pricing.py:15  was never pushed\n"
+        "  changed  rank (pricing.py:15) (new)\n"
+        "  newest   pricing:score  (tracked: versions of their own)\n"
+        "pricing:score  pricing.py:10  was never pushed\n"
+        "  changed  score (pricing.py:10) (new)\n"
+        "  travels  RATE (pricing.py:3), helper (pricing.py:6)\n"
+    )
     assert re.fullmatch(
         r"Would push pricing:rank v1 \(\d+ B\), pricing:score v1 \(\d+ B\)\n", done.err
     )
@@ -402,7 +410,10 @@ def test_a_directory_without_tracked_functions_says_how_to_get_one(shell: Shell)
     done = shell("push", "empty")
 
     assert (done.code, done.out) == (2, "")
-    assert done.err == "Error: No tracked function in `empty`. Put @scatter.track above a `def`.\n"
+    assert done.err == (
+        "Error: No tracked function in `empty`. Put @scatter.track above a `def`, or name modules "
+        "with --track.\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["push", "watch"])
@@ -1114,7 +1125,7 @@ def test_everything_that_lists_has_json(pushed: Shell) -> None:
     status = pushed("status", "--json").json("status")
     assert (status["sequence"], len(status["functions"]), status["processes"]) == (2, 2, [])
     settings = pushed("config", "--json").json("settings")
-    assert {s["name"] for s in settings} == {"redis_url", "namespace", "author", "paths"}
+    assert [s["name"] for s in settings] == ["redis_url", "namespace", "author", "paths", "track"]
 
 
 def test_what_changes_something_has_json_too(pushed: Shell) -> None:
@@ -1311,7 +1322,7 @@ def test_an_unknown_setting_is_named_with_those_that_exist(shell: Shell) -> None
         2,
         "",
         f"Error: {shell.folder / 'pyproject.toml'}: [tool.scatter] has the unknown setting "
-        "'namespcae'. Known are: redis_url, namespace, author, paths.\n",
+        "'namespcae'. Known are: redis_url, namespace, author, paths, track.\n",
     )
 
 

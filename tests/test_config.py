@@ -53,7 +53,17 @@ def test_each_layer_goes_over_the_one_below_and_says_so(
         ("namespace", "argument", "argument"),
         ("author", "env", "environment SCATTER_AUTHOR"),
         ("paths", "a", str(file)),
+        ("track", "", "default"),
     ]
+
+
+def test_patterns_of_modules_are_a_list_or_one_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(tmp_path, '[tool.scatter]\ntrack = ["pricing.*", "rates"]')
+    assert resolve(start=tmp_path).track == ("pricing.*", "rates")
+    monkeypatch.setenv("SCATTER_TRACK", "shop.*, tools jobs")
+    assert resolve(start=tmp_path).track == ("shop.*", "tools", "jobs")
 
 
 def test_the_own_variable_goes_before_the_common_one(

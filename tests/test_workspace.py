@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import wait_until
 
 from scatter.errors import UsageError
+from scatter.names import matches
 from scatter.workspace import Changes, Workspace, count_lines
 
 PRICING = """\
@@ -595,3 +597,220 @@ def test_a_directory_that_cannot_be_read_is_no_failure(tmp_path: Path) -> None:
     with contextlib.suppress(OSError):
         (tmp_path / "gone").rmdir()
     assert not workspace.refresh()
+
+
+# helpers in other files -------------------------------------------------------------------------
+
+UTIL = "RATE = 2\n\n\ndef clean(x):\n    return deep(x) * RATE\n\n\ndef deep(x):\n    return x\n"
+SHOP = (
+    "import scatter\nimport util\nfrom lib.low import floor\n\n\n@scatter.track\ndef f(x):\n"
+    "    return util.clean(floor(x))\n\n\n@scatter.track\ndef g(x):\n    return x\n"
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Desk:
+    """A project whose tracked functions use other files, in which nothing is tracked."""
+    (tmp_path / "util.py").write_text(UTIL)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "__init__.py").write_text("")
+    (tmp_path / "lib" / "low.py").write_text("def floor(x):\n    return x // 1\n")
+    (tmp_path / "alone.py").write_text("def nobody(x):\n    return x\n")
+    (tmp_path / "shop.py").write_text(SHOP)
+    return Desk(tmp_path)
+
+
+def parts_of(desk: Desk, name: str) -> dict[str, list[str]]:
+    bundle = desk.workspace.functions[name].bundle
+    return {part.module: [item.name for item in part.items] for part in bundle.parts}
+
+
+def test_helpers_of_other_modules_are_in_the_bundle(project: Desk) -> None:
+    assert parts_of(project, "shop:f") == {
+        "shop": ["util", "floor"],
+        "lib.low": ["floor"],
+        "util": ["RATE", "clean", "deep"],
+    }
+    assert parts_of(project, "shop:g") == {"shop": []}
+
+
+def test_an_edit_of_a_helper_changes_the_functions_that_reach_it(project: Desk) -> None:
+    changes = project.save(UTIL.replace("return x\n", "return x + 1\n"), "util.py")
+    assert names(changes) == ["shop:f"]
+    assert names(project.save("def floor(x):\n    return x // 2\n", "lib/low.py")) == ["shop:f"]
+    assert not names(project.save("def nobody(x):\n    return 2\n", "alone.py"))
+
+
+def test_an_edit_of_a_helpers_layout_changes_nothing(project: Desk) -> None:
+    assert not project.save("# a comment\n" + UTIL, "util.py")
+
+
+def test_a_helper_module_that_appears_later_is_taken_up(project: Desk) -> None:
+    project.save(
+        SHOP.replace(
+            "def g(x):\n    return x", "def g(x):\n    import fresh\n    return fresh.h(x)"
+        ),
+        "shop.py",
+    )
+    project.settle()
+    assert parts_of(project, "shop:g") == {"shop": []}
+    (project.folder / "fresh.py").write_text("def h(x):\n    return x\n")
+    project.workspace.refresh()
+    project.clock.now += 0.2
+    assert names(project.workspace.refresh()) == ["shop:g"]
+    assert parts_of(project, "shop:g") == {"shop": [], "fresh": ["h"]}
+
+
+def test_a_helper_that_cannot_be_parsed_is_a_problem_and_the_last_good_one_stays(
+    project: Desk,
+) -> None:
+    project.save(UTIL.replace("return x\n", "return (x\n"), "util.py")
+    (problem,) = project.settle().problems
+    assert (problem.kind, problem.file) == ("syntax", "util.py")
+    assert parts_of(project, "shop:f")["util"] == ["RATE", "clean", "deep"]
+
+
+def test_unchanged_files_are_not_read_again(project: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in project.folder.rglob("*.py"):
+        os.utime(path, (1, 1))
+    wait_until(lambda: not project.workspace.refresh().read)
+    changes = project.save(UTIL.replace("RATE = 2", "RATE = 3"), "util.py")
+    assert (names(changes), changes.read) == (["shop:f"], 1)
+
+
+def test_a_helper_outside_of_what_is_watched_is_used_and_followed(project: Desk) -> None:
+    workspace = Workspace([project.folder / "shop.py"], clock=project.clock)
+    workspace.load()
+    assert list(workspace.functions) == ["shop:f", "shop:g"]
+    (project.folder / "util.py").write_text(UTIL.replace("RATE = 2", "RATE = 3"))
+    assert names(workspace.refresh([project.folder / "util.py"])) == ["shop:f"]
+    workspace.refresh()
+    assert project.folder in workspace.directories
+
+
+def test_state_of_another_module_that_changed_is_noted(project: Desk) -> None:
+    project.save(UTIL + "\n\ncache = {}\n", "util.py")
+    project.settle()
+    project.save(SHOP.replace("util.clean(floor(x))", "util.cache"), "shop.py")
+    (note,) = project.save(UTIL + "\n\ncache = {1: 2}\n", "util.py").notes
+    assert (note.kind, note.name, note.file, note.functions) == (
+        "state",
+        "cache",
+        "util.py",
+        ("shop:f",),
+    )
+
+
+# modules that are tracked whole -----------------------------------------------------------------
+
+WHOLE = """\
+import functools
+
+
+def first(x):
+    return second(x)
+
+
+@functools.lru_cache
+def second(x):
+    return x
+
+
+class Model:
+    rate = 2
+
+    @property
+    def size(self):
+        return self._size
+
+    @size.setter
+    def size(self, size):
+        self._size = size
+
+    async def fetch(self):
+        return Model()
+
+
+double = lambda x: 2 * x
+"""
+
+
+def test_every_function_of_a_module_that_matches_is_tracked(tmp_path: Path) -> None:
+    (tmp_path / "whole.py").write_text(WHOLE)
+    (tmp_path / "other.py").write_text(WHOLE)
+    workspace = Workspace([tmp_path], track=("whole",))
+    workspace.load()
+    assert list(workspace.functions) == [
+        "whole:Model.fetch",
+        "whole:Model.size",
+        "whole:Model.size.setter",
+        "whole:double",
+        "whole:first",
+        "whole:second",
+    ]
+    assert workspace.functions["whole:second"].bundle.skip == 1
+
+
+def test_an_edit_of_a_tracked_method_changes_it_and_not_who_uses_its_class(tmp_path: Path) -> None:
+    file = tmp_path / "whole.py"
+    file.write_text(WHOLE)
+    workspace = Workspace([tmp_path], track=("whole",))
+    workspace.load()
+    file.write_text(WHOLE.replace("self._size = size", "self._size = -size"))
+    assert names(workspace.refresh([file])) == ["whole:Model.size.setter"]
+    file.write_text(WHOLE.replace("rate = 2", "rate = 3"))
+    assert "whole:Model.fetch" in names(workspace.refresh([file]))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "module", "expected"),
+    [
+        ("shop", "shop", True),
+        ("shop", "shop.rates", False),
+        ("shop.*", "shop", True),
+        ("shop.*", "shop.rates.low", True),
+        ("shop.*", "shopping", False),
+        ("*.rates", "shop.rates", True),
+        ("*", "anything", True),
+    ],
+)
+def test_patterns_match_modules(pattern: str, module: str, expected: bool) -> None:
+    assert matches(module, [pattern]) is expected
+
+
+# what a push does -------------------------------------------------------------------------------
+
+
+def test_an_explanation_says_what_travels_and_what_changed(project: Desk) -> None:
+    before = project.workspace.functions["shop:f"].bundle
+    project.save(UTIL.replace("return x\n", "return x + 1\n"), "util.py")
+    explanation = project.workspace.explain("shop:f", before)
+    assert [(p.name, p.place, p.change) for p in explanation.changed] == [
+        ("util.deep", "util.py:8", "changed")
+    ]
+    assert [p.name for p in explanation.of("function", "constant")] == [
+        "lib.low.floor",
+        "util.RATE",
+        "util.clean",
+        "util.deep",
+    ]
+    assert not explanation.strangers
+
+
+def test_untracked_callers_of_a_changed_helper_are_told(project: Desk) -> None:
+    (project.folder / "report.py").write_text(
+        "from util import clean\n\n\ndef total():\n    return clean(1)\n\n\n"
+        "def main():\n    return total()\n"
+    )
+    (project.folder / "test_util.py").write_text("import util\n\n\ndef test():\n    util.deep(1)\n")
+    project.workspace.refresh()
+    before = project.workspace.functions["shop:f"].bundle
+    project.save(UTIL.replace("return x\n", "return x + 1\n"), "util.py")
+    (stranger,) = project.workspace.explain("shop:f", before).strangers
+    assert (stranger.helper, stranger.user, stranger.file, stranger.line) == (
+        "deep",
+        "main",
+        "report.py",
+        8,
+    )
+    assert not project.workspace.explain("shop:g", None).strangers

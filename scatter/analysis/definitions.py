@@ -33,7 +33,7 @@ class _Definitions:
 
     def _mutated(self, node: ast.stmt) -> frozenset[str]:
         """Return the module's names that a top-level statement changes in place."""
-        names = mutated_names(node)
+        names = self._text.remembered(node, "mutated", lambda: mutated_names(node))
         is_definition = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
         return names & self._text.uses(node) if names and is_definition else names
 

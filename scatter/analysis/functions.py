@@ -69,6 +69,7 @@ class _Functions:
         self._text = text
         self._spellings = spellings
         self._track_all = track_all
+        self._class_names: dict[ast.ClassDef, frozenset[str]] = {}
 
     def read(
         self, qualname: str, node: FunctionNode | ast.Assign, scope: ast.ClassDef | None
@@ -83,10 +84,12 @@ class _Functions:
             tracked = tracked or skip > 0
             skip = skip or (len(node.decorator_list) if self._track_all else 0)
             accessor = accessor_of(node)
-            members = members_used(node, scope) if scope else members
+            members = (
+                members_used(node, scope, self._names_of(scope)) if scope and tracked else members
+            )
         outside = expression_names(node, skip)
         inside = used_globals(self._text.scopes.within(first, last))
-        class_names = class_level_names(scope) & outside if scope else frozenset()
+        class_names = self._names_of(scope) & outside if scope and outside else frozenset()
         return FunctionSource(
             key=f"{qualname}.{accessor}" if accessor else qualname,
             qualname=qualname,
@@ -101,6 +104,12 @@ class _Functions:
             tracked_name=given,
             skip=skip,
         )
+
+    def _names_of(self, scope: ast.ClassDef) -> frozenset[str]:
+        """Return the names that a class body binds."""
+        if scope not in self._class_names:
+            self._class_names[scope] = class_level_names(scope)
+        return self._class_names[scope]
 
     def _find_track(self, node: FunctionNode) -> tuple[int, str]:
         """Return (decorators down to `@track`, its `name=`); (0, "") when it has none."""
@@ -118,6 +127,26 @@ def accessor_of(node: FunctionNode) -> str:
         if word in ACCESSORS and owner.rpartition(".")[2] == node.name:
             return word
     return ""
+
+
+def read_inner(text: Text, line: int, name: str) -> FunctionSource | None:
+    """Return the function of that name, at any depth, whose first line is `line`."""
+    for node in ast.walk(text.tree):
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if node.name == name and first_line(node) == line:
+            return FunctionSource(
+                key=name,
+                qualname=name,
+                source=text.of(node),
+                line=line,
+                last_line=node.end_lineno or line,
+                def_line=node.lineno,
+                uses=used_globals(text.scopes.at(node.lineno, name)),
+                tracked=True,
+                skip=len(node.decorator_list),
+            )
+    return None
 
 
 def spellings_of_track(text: Text, known: frozenset[str]) -> frozenset[str]:

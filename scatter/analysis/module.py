@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from scatter.analysis.definitions import read_definitions
-from scatter.analysis.functions import read_functions, spellings_of_track
+from scatter.analysis.functions import read_functions, read_inner, spellings_of_track
 from scatter.analysis.imports import stars_in
 from scatter.analysis.reading import globals_assigned_in
 from scatter.analysis.records import Definition, FunctionSource
@@ -102,6 +102,13 @@ class ModuleSource:
         """Return the function whose first line (of its first decorator) is `line`."""
         found = [f for f in self.functions.values() if f.line == line]
         return next((f for f in found if f.qualname == qualname), found[0] if found else None)
+
+    def inner_function(self, line: int, name: str) -> FunctionSource | None:
+        """Return the function inside another one whose first line is `line`.
+
+        All of its decorators belong to the process that made it.
+        """
+        return read_inner(self._text, line, name)
 
     @cached_property
     def class_bodies(self) -> Mapping[str, frozenset[str]]:

@@ -62,7 +62,7 @@ class FunctionSource:
     """One function or method, wherever classes nest it.
 
     Attributes:
-        key: Its place in the module: the qualname, and `.setter` or `.deleter` for such an accessor.
+        key: Its place in the module: the qualname, and `.setter` or `.deleter` for an accessor.
         qualname: `score` or `Model.predict`.
         source: Its text from the first decorator on, indentation kept.
         line: First line in the file (of the first decorator).

@@ -17,6 +17,7 @@ class Scopes:
 
     def __init__(self, table: symtable.SymbolTable) -> None:
         """Read the children of `table`."""
+        self._table = table
         self._children = sorted(table.get_children(), key=lambda child: child.get_lineno())
         self._lines = [child.get_lineno() for child in self._children]
         self._is_block = [child.get_type() != "function" for child in self._children]
@@ -34,6 +35,11 @@ class Scopes:
         if before not in self._inner:
             self._inner[before] = Scopes(self._children[before])
         return self._inner[before].within(first, last)
+
+    def at(self, line: int, name: str) -> list[symtable.SymbolTable]:
+        """Return the scopes at any depth that a definition of that name on that line opens."""
+        tables = _with_inner(self._table.get_children())
+        return [t for t in tables if t.get_name() == name and t.get_lineno() == line]
 
 
 def used_globals(tables: Iterable[symtable.SymbolTable]) -> frozenset[str]:

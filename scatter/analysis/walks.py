@@ -88,6 +88,8 @@ def _bound_by(node: ast.stmt) -> Iterator[str]:
             yield name
         case ast.Import() | ast.ImportFrom():
             yield from (a.asname or a.name.partition(".")[0] for a in node.names)
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            yield name
         case ast.Assign(targets=targets):
             yield from (n for target in targets for n in _stored(target))
         case ast.AnnAssign(target=target) | ast.For(target=target) | ast.AsyncFor(target=target):
@@ -102,8 +104,8 @@ def _stored(target: ast.expr) -> Iterator[str]:
     return (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
-def members_used(node: FunctionNode, scope: ast.ClassDef) -> frozenset[str]:
-    """Return the names of a class body that a method takes from `self`, `cls` or the class."""
+def members_used(node: FunctionNode, scope: ast.ClassDef, names: frozenset[str]) -> frozenset[str]:
+    """Return which names of a class body a method takes from `self`, `cls` or the class."""
     first = (*node.args.posonlyargs, *node.args.args)[:1]
     owners = {scope.name, *(argument.arg for argument in first)}
     taken = {
@@ -113,7 +115,7 @@ def members_used(node: FunctionNode, scope: ast.ClassDef) -> frozenset[str]:
         and isinstance(inner.value, ast.Name)
         and inner.value.id in owners
     }
-    return class_level_names(scope) & taken
+    return names & taken
 
 
 def first_line(node: ast.stmt) -> int:

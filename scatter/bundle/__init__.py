@@ -5,6 +5,15 @@
 """
 
 from scatter.bundle.codec import MAX_BUNDLE_BYTES, decode, digest_of, encode
-from scatter.bundle.model import Bundle, Item, Part
+from scatter.bundle.model import ALLOWABLE, Bundle, Item, Part
 
-__all__ = ["MAX_BUNDLE_BYTES", "Bundle", "Item", "Part", "decode", "digest_of", "encode"]
+__all__ = [
+    "ALLOWABLE",
+    "MAX_BUNDLE_BYTES",
+    "Bundle",
+    "Item",
+    "Part",
+    "decode",
+    "digest_of",
+    "encode",
+]

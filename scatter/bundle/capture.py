@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -59,6 +60,40 @@ def capture(
     return _Capture(function, name, tracked_name, secrets).run()
 
 
+def capture_closure(
+    built: Built,
+    function: FunctionType,
+    *,
+    tracked_name: TrackedName,
+    secrets: bool = False,
+) -> Built:
+    """Add to the bundle of a function that stands inside another one what it closes over.
+
+    Args:
+        built: Its bundle from source.
+        function: The live function.
+        tracked_name, secrets: As for `capture`.
+
+    Raises:
+        Refused: `secret`, `cannot-capture`.
+
+    """
+    run = _Capture(function, built.bundle.function, tracked_name, secrets)
+    cells = run.cells()
+    own, *others = built.bundle.parts
+    known = {item.name for item in own.items}
+    named = [item for item in run.items.values() if item.name not in known]
+    bundle = replace(
+        built.bundle,
+        parts=(replace(own, items=(*own.items, *named)), *others),
+        python=_here() if any(cell.pickle for cell in cells) else "",
+        cells=cells,
+    )
+    at = 1 + len(own.items)
+    lines = (*built.lines[:at], *(0 for _ in named), *built.lines[at:])
+    return replace(built, bundle=bundle, lines=lines)
+
+
 class _Capture:
     """One run of `capture`: items in the order in which they were met."""
 
@@ -69,7 +104,7 @@ class _Capture:
         self._name = name
         self._tracked_name = tracked_name
         self._secrets = secrets
-        self._items: dict[str, Item] = {}
+        self.items: dict[str, Item] = {}
         self._lines: dict[str, int] = {}
         self._future = set[str]()
 
@@ -81,8 +116,8 @@ class _Capture:
         cell, source = found
         self._future |= set(cell.future)
         self._reach(source, function.__globals__, own=source.qualname)
-        cells = tuple(self._cell(n, c) for n, c in closure_of(function) if n != "__class__")
-        items = tuple(self._items.values())
+        cells = self.cells()
+        items = tuple(self.items.values())
         pickled = any(item.pickle for item in (*items, *cells))
         own = Part(module="", future=tuple(sorted(self._future)), items=items)
         bundle = Bundle(
@@ -90,7 +125,7 @@ class _Capture:
             qualname=source.qualname,
             source=source.source,
             skip=source.skip,
-            uses=tuple(sorted(source.uses & self._items.keys())),
+            uses=tuple(sorted(source.uses & self.items.keys())),
             class_names=source.class_names,
             parts=(own,),
             python=_here() if pickled else "",
@@ -108,7 +143,7 @@ class _Capture:
             function=self._name,
             qualname=function.__qualname__.rpartition(".")[2],
             source="",
-            parts=(Part(module="", items=tuple(self._items.values())),),
+            parts=(Part(module="", items=tuple(self.items.values())),),
             python=_here(),
             pickle=data,
         )
@@ -131,7 +166,7 @@ class _Capture:
         tree = parse_definition(source.source)
         chains, assigned = chains_in(tree), globals_assigned_in(tree)
         for name in sorted(source.uses):
-            if name in scope and name != own and name not in self._items:
+            if name in scope and name != own and name not in self.items:
                 self._add(name, scope, own, chains, assigned)
 
     def _add(
@@ -145,17 +180,17 @@ class _Capture:
         value = scope[name]
         tracked = self._tracked_name(value)
         if tracked:
-            self._items[name] = Item(kind="tracked", name=name, source=tracked)
+            self.items[name] = Item(kind="tracked", name=name, source=tracked)
         elif name in assigned:
             self._add_state(name, value)
         elif isinstance(value, ModuleType):
             text = import_of(name, value, chains)
-            self._items[name] = Item(kind="import", name=name, source=text)
+            self.items[name] = Item(kind="import", name=name, source=text)
         elif is_local(value):
             self._add_definition(name, value, scope, own)
         elif import_from(name, value):
             source = import_from(name, value)
-            self._items[name] = Item(kind="import", name=name, source=source)
+            self.items[name] = Item(kind="import", name=name, source=source)
         else:
             self._add_value(name, value)
 
@@ -168,11 +203,11 @@ class _Capture:
         cell, source = found
         kind = "function" if isinstance(value, FunctionType) else "class"
         self._future |= set(cell.future)
-        self._items[name] = Item(kind="state", name=name)  # a placeholder: it may need itself
+        self.items[name] = Item(kind="state", name=name)  # a placeholder: it may need itself
         self._reach(source, scope, own)
-        del self._items[name]
-        uses = tuple(sorted(source.uses & self._items.keys()))
-        self._items[name] = Item(
+        del self.items[name]
+        uses = tuple(sorted(source.uses & self.items.keys()))
+        self.items[name] = Item(
             kind=kind,  # type: ignore[arg-type]
             name=name,
             source=source.source,
@@ -193,20 +228,28 @@ class _Capture:
                 hint="Create it inside the function, or keep it in an object that is changed in "
                 "place.",
             )
-        self._items[name] = Item(kind="state", name=name, source=f"{name} = {text}")
+        self.items[name] = Item(kind="state", name=name, source=f"{name} = {text}")
 
     def _add_value(self, name: str, value: object) -> None:
         self._check_secret(name, value)
         literal = literal_of(value)
         if literal is not None:
-            self._items[name] = Item(kind="constant", name=name, source=f"{name} = {literal}")
+            self.items[name] = Item(kind="constant", name=name, source=f"{name} = {literal}")
         else:
-            self._items[name] = Item(
+            self.items[name] = Item(
                 kind="captured", name=name, pickle=self._pickle(name, value, whole=False)
             )
 
+    def cells(self) -> tuple[Item, ...]:
+        """Return the values that the function closes over; plain ones as literals."""
+        found = closure_of(self._function)
+        return tuple(self._cell(n, value) for n, value in found if n != "__class__")
+
     def _cell(self, name: str, value: object) -> Item:
         self._check_secret(name, value)
+        literal = literal_of(value)
+        if literal is not None:
+            return Item(kind="constant", name=name, source=f"{name} = {literal}")
         return Item(kind="captured", name=name, pickle=self._pickle(name, value, whole=False))
 
     def _pickle(self, name: str, value: object, *, whole: bool) -> bytes:
@@ -221,7 +264,7 @@ class _Capture:
                 hint="Create it inside the function, or where the function runs.",
             ) from error
         for full in tracked:
-            self._items.setdefault(full, Item(kind="tracked", name=full, source=full))
+            self.items.setdefault(full, Item(kind="tracked", name=full, source=full))
         return data
 
     def _check_secret(self, name: str, value: object) -> None:

@@ -27,7 +27,7 @@ MAX_SOURCE_BYTES = 16 << 20
 
 _FIELDS = frozenset(
     """
-    function qualname source skip uses class_names members unknown python pickle cells parts
+    function qualname source skip uses class_names members unknown python pickle allow cells parts
     """.split()
 )
 
@@ -56,6 +56,7 @@ def encode(bundle: Bundle) -> bytes:
             "unknown": list(bundle.unknown),
             "python": bundle.python,
             "pickle": base64.b64encode(bundle.pickle).decode(),
+            "allow": list(bundle.allow),
             "cells": [_item_fields(item) for item in bundle.cells],
         }
     )
@@ -119,6 +120,7 @@ def _bundle(fields: dict[str, Any]) -> Bundle:
         unknown=_texts(fields.get("unknown", [])),
         python=_text(fields.get("python", "")),
         pickle=base64.b64decode(_text(fields.get("pickle", "")), validate=True),
+        allow=_texts(fields.get("allow", [])),
         cells=tuple(_item(item) for item in fields.get("cells", [])),
         parts=tuple(_part(part) for part in fields["parts"]),
     )

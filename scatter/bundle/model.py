@@ -20,6 +20,16 @@ ITEM_KINDS: tuple[ItemKind, ...] = (
     "captured",
 )
 
+ALLOWABLE = (
+    "class-changed",
+    "constant-changed-at-run-time",
+    "kind-changed",
+    "missing-member",
+    "missing-name",
+    "signature-changed",
+)
+"""Reasons to refuse a version over which whoever pushes it may go: it can be bound all the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
@@ -86,6 +96,7 @@ class Bundle:
         parts: Items by module; the first part is the function's own module.
         python: Cache tag of the only interpreter that can load it; empty: any Python.
         pickle: The whole function pickled, where its source is not to be had.
+        allow: Reason codes for which processes shall not refuse it: whoever pushed it knows.
         cells: For a closure: pickled values of its free variables, in order of their names.
 
     """
@@ -101,6 +112,7 @@ class Bundle:
     parts: tuple[Part, ...]
     python: str = ""
     pickle: bytes = b""
+    allow: tuple[str, ...] = ()
     cells: tuple[Item, ...] = ()
 
     @property

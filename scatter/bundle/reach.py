@@ -79,7 +79,7 @@ class Reach:
             itself: Its own name, which leads nowhere.
 
         """
-        start = self._places(self._own, names, text) - {Place(self._own.name, itself)}
+        start = self.places(self._own, names, text) - {Place(self._own.name, itself)}
         done = set[Place]()
         self._todo = sorted(start)
         while self._todo:
@@ -106,12 +106,12 @@ class Reach:
             return frozenset()
         if definition.kind == "state" and not definition.creatable:
             return frozenset()
-        own = self._places(source, definition.uses, definition.source)
+        own = self.places(source, definition.uses, definition.source)
         if definition.kind != "import":
             return own
         return own | {place for t in definition.targets if (place := self._at(t))}
 
-    def _places(self, source: ModuleSource, names: Iterable[str], text: str) -> frozenset[Place]:
+    def places(self, source: ModuleSource, names: Iterable[str], text: str) -> frozenset[Place]:
         """Return the places that code leads to: its names, and what it takes from modules."""
         places = {Place(source.name, name) for name in names}
         bindings = [b for b in _local_imports(text, source.package) if self._concerns(b.target)]

@@ -21,6 +21,7 @@ _COMMANDS = {
     "log": "read",
     "show": "read",
     "diff": "read",
+    "explain": "explain",
     "status": "status",
     "config": "read",
     "server": "run",
@@ -79,6 +80,33 @@ track = click.option(
     metavar="PATTERN",
     help="Take every function of modules such as `pricing.*` as tracked; may be repeated.",
 )
+
+allow = click.option(
+    "--allow",
+    multiple=True,
+    metavar="CODE",
+    help="Have processes take it although they would refuse it for this reason, such as "
+    "`signature-changed`; may be repeated.",
+)
+
+
+def check_allow(codes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return reason codes over which one may go, sorted.
+
+    Raises:
+        UsageError: One may not, or there is no such code.
+
+    """
+    from scatter.bundle import ALLOWABLE
+    from scatter.errors import UsageError
+
+    for code in codes:
+        if code not in ALLOWABLE:
+            raise UsageError(
+                f"--allow {code}: a version that is refused so cannot be bound at all. What can be "
+                f"allowed: {', '.join(ALLOWABLE)}."
+            )
+    return tuple(sorted(set(codes)))
 
 
 def settings_of(ctx: click.Context) -> Any:

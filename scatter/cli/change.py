@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scatter.cli.app import as_json, client_of, complete_function, settings_of, track
-from scatter.cli.output import data_json, in_colour, number_of, say
+from scatter.cli.app import (
+    allow,
+    as_json,
+    check_allow,
+    client_of,
+    complete_function,
+    settings_of,
+    track,
+)
+from scatter.cli.explain import headline, open_workspace, show, strangers_of
+from scatter.cli.output import data, data_json, number_of, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
-from scatter.names import printable
+from scatter.names import printable, resolve
 
 if TYPE_CHECKING:
-    from scatter.model import Release
-    from scatter.releases import Pushed, Releases
+    from scatter.bundle import Bundle
+    from scatter.model import FunctionState, Release
+    from scatter.releases import Candidate, Releases
+    from scatter.workspace import Explanation, Workspace
 
 dry = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 why = click.option("-m", "--message", default="", help="Why; shown in the log.")
@@ -44,6 +55,7 @@ wait = click.option(
     help="Push only this function; may be repeated.",
 )
 @track
+@allow
 @click.option("--force", is_flag=True, help="Go over somebody else's version.")
 @why
 @dry
@@ -55,6 +67,7 @@ def push_(
     paths: tuple[Path, ...],
     only: tuple[str, ...],
     track: tuple[str, ...],
+    allow: tuple[str, ...],
     force: bool,
     message: str,
     dry_run: bool,
@@ -70,21 +83,25 @@ def push_(
     scatter push src/pricing.py -m "cap the discount"
     scatter push -f score --dry-run  what would be pushed
     """
-    client = client_of(ctx)
-    chosen = paths or tuple(Path(p) for p in settings_of(ctx).paths)
-    patterns = track or settings_of(ctx).track
-    candidates = _candidates(client.releases, chosen, only, patterns)
-    before = dict(client.releases.functions())
-    pushed: Pushed = client.releases.push(candidates, message=message, force=force, dry_run=dry_run)
+    client, settings = client_of(ctx), settings_of(ctx)
+    releases: Releases = client.releases
+    chosen = paths or tuple(Path(p) for p in settings.paths)
+    workspace = open_workspace(chosen, track or settings.track, strict=not only)
+    before = dict(releases.functions())
+    candidates = _chosen(releases, workspace, only, check_allow(allow))
+    pushed = releases.push(candidates, message=message, force=force, dry_run=dry_run)
     changed = {
         n: v for n, v in pushed.versions.items() if n not in before or before[n].version != v
     }
+    live = _live_bundles(releases, [before[n] for n in changed if n in before])
+    explained = {n: workspace.explain(n, live.get(n)) for n in changed}
     if as_json:
         sequence = pushed.release and pushed.release.sequence
         body = {"changed": changed, "sizes": pushed.sizes, "sequence": sequence}
-        data_json("push", body | {"dry_run": dry_run})
+        texts = {n: asdict(one) for n, one in explained.items()}
+        data_json("push", body | {"explained": texts, "dry_run": dry_run})
     elif not changed:
-        count = len(pushed.versions)
+        count = len(only) or len(workspace.functions)
         what = (
             "1 function is live as it is"
             if count == 1
@@ -95,37 +112,51 @@ def push_(
         verb = "Would push" if dry_run else "Pushed"
         listed = ", ".join(f"{n} v{v} ({pushed.sizes[n]} B)" for n, v in changed.items())
         say(f"{verb} {listed}")
+        _explain(explained, before, dry_run)
     if not dry_run:
         _acknowledge(client.releases, pushed.release, wait_s)
 
 
-def _candidates(
-    releases: Releases, paths: tuple[Path, ...], only: tuple[str, ...], patterns: tuple[str, ...]
-) -> list[Any]:
-    """Return what the files hold, as candidates; each file that cannot be read is an error."""
-    from scatter.names import resolve
-    from scatter.releases import Candidate
-    from scatter.watch import Text
-    from scatter.workspace import Workspace
-
-    workspace = Workspace(paths, track=patterns)
-    problems = workspace.load().problems
-    if problems:
-        text = Text(colour=in_colour(sys.stderr))
-        for problem in problems:
-            for line in text.lines(problem):
+def _explain(
+    explained: dict[str, Explanation], before: dict[str, FunctionState], dry_run: bool
+) -> None:
+    """Say what a push does, before it is done; afterwards, whom it does not reach."""
+    for name, explanation in explained.items():
+        if dry_run:
+            data(headline(explanation, before.get(name)))
+            show(explanation)
+        else:
+            for line in strangers_of(explanation):
                 say(line)
-        if not only:  # those that were named may be pushed beside what is wrong elsewhere
-            raise UsageError("Nothing was pushed: mend the files named above.")
+
+
+def _chosen(
+    releases: Releases, workspace: Workspace, only: tuple[str, ...], allow: tuple[str, ...]
+) -> list[Candidate]:
+    """Return what the files hold and is not live as it is, as candidates."""
+    from scatter.releases import Candidate
+
     built = workspace.functions
-    if not built:
-        where = ", ".join(f"`{path}`" for path in paths)
-        raise UsageError(f"No tracked function in {where}. Put @scatter.track above a `def`.")
     names = [resolve(name, built) for name in only] or list(built)
-    chosen = _with_called(names, built, releases.functions().keys())
+    known = releases.functions()
+    live = _live_bundles(releases, [known[n] for n in names if n in known])
     return [
-        Candidate(bundle=built[n].bundle, lines=built[n].lines, file=built[n].file) for n in chosen
+        Candidate(
+            bundle=replace(built[n].bundle, allow=allow), lines=built[n].lines, file=built[n].file
+        )
+        for n in _with_called(names, built, known.keys())
+        if n not in live
+        or not workspace.is_same(built[n].bundle, live[n])
+        or (only and n in names and allow != live[n].allow)
     ]
+
+
+def _live_bundles(releases: Releases, states: list[FunctionState]) -> dict[str, Bundle]:
+    """Return the live bundles of functions, by name; those that the store has lost are left out."""
+    from scatter.bundle import decode
+
+    found = releases.journal.bundles(state.live for state in states if state.version)
+    return {s.function: decode(found[s.live.bundle]) for s in states if s.live.bundle in found}
 
 
 def _with_called(names: list[str], built: Any, live: Any) -> list[str]:

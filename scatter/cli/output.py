@@ -114,6 +114,17 @@ def _folded(text: str, width: int, indent: str = "") -> list[str]:
     )
 
 
+def facts(rows: Iterable[tuple[str, str]]) -> None:
+    """Print labelled lines, indented; long ones are folded beside their label."""
+    listed = list(rows)
+    width = max((len(label) for label, _ in listed), default=0)
+    for label, text in listed:
+        room = max(_room() - width - 4, _NARROWEST)
+        for number, line in enumerate(_folded(printable(text), room) or [""]):
+            shown = (label if not number else "").ljust(width)
+            data(f"  {click.style(shown, fg='cyan')}  {line}")
+
+
 def note(headline: str, text: str) -> None:
     """Print a headline and, indented, what there is to say of it."""
     lines = [*_folded(printable(headline), _room()), *_folded(printable(text), _room(), "  ")]

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
+from scatter import trampoline
 from scatter.bundle import Bundle
 from scatter.errors import Refused
 from scatter.linker.assemble import mangled
 from scatter.linker.home import Home
+from scatter.linker.signature import broken_call
 
 
 def check_names(bundle: Bundle, homes: Callable[[str], Home]) -> None:
@@ -32,7 +35,7 @@ def check_names(bundle: Bundle, homes: Callable[[str], Home]) -> None:
         known = home.base.looked_up if home.base else frozenset[str]()
         if not (name in home.globals or name in known or hasattr(builtins, name)):
             missing.append(use)
-    if missing:
+    if missing and "missing-name" not in bundle.allow:
         raise Refused(
             "missing-name",
             f"`{bundle.function}` uses {_listed(missing)}, defined neither in its module nor in "
@@ -58,7 +61,7 @@ def check_members(bundle: Bundle, home: Home) -> None:
         for name in bundle.members
         if name not in deployed and not hasattr(live, mangled(name, owner))
     ]
-    if missing:
+    if missing and "missing-member" not in bundle.allow:
         raise Refused(
             "missing-member",
             f"`{bundle.function}` uses {_listed(missing)} of class `{owner}`, which the class in "
@@ -89,3 +92,38 @@ def live_class(bundle: Bundle, home: Home) -> type:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+def check_shape(function: FunctionType, deployed: FunctionType | None, bundle: Bundle) -> None:
+    """Refuse code that those who call the deployed function could not call, or not use.
+
+    Raises:
+        Refused: `kind-changed`, `signature-changed`.
+
+    """
+    if deployed is None:
+        return
+    new, old = trampoline.kind_of(function.__code__), trampoline.kind_of(deployed.__code__)
+    if new != old and "kind-changed" not in bundle.allow:
+        raise Refused(
+            "kind-changed",
+            f"`{bundle.function}` is {_KINDS.get(old, 'another kind')} here; the version is "
+            f"{_KINDS.get(new, 'another kind')}. Callers would break.",
+            hint="Give the new kind another name, or deploy it with a restart.",
+        )
+    broken = broken_call(deployed, function)
+    if broken and "signature-changed" not in bundle.allow:
+        raise Refused(
+            "signature-changed",
+            f"Callers of `{bundle.function}` in this process would break: {broken}.",
+            hint="Give new parameters a default and keep the old ones, or push it with "
+            "`--allow signature-changed` if nobody here calls it so.",
+        )
+
+
+_KINDS = {
+    0: "a plain function",
+    0x80: "a coroutine function",
+    0x20: "a generator function",
+    0x200: "an async generator function",
+}

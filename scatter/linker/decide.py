@@ -26,6 +26,10 @@ from scatter.linker.home import Home
 
 Verdict = Literal["live", "travels", "created", "borrowed", "unpickled"]
 _MOVED = ("travels", "borrowed")
+_IF_ALLOWED: dict[str, Verdict] = {
+    "class-changed": "live",
+    "constant-changed-at-run-time": "travels",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +144,15 @@ class _Deciding:
             try:
                 self._verdicts[key] = _RULES[item.kind](item, self._homes(part.module))
             except Refused as refused:
-                self._verdicts[key] = refused
+                self._verdicts[key] = self._allowed(refused)
             stays = item.kind in ("class", "state") and self._verdicts[key] == "live"
             todo += () if stays else self._uses(key)
+
+    def _allowed(self, refused: Refused) -> Verdict | Refused:
+        """Return what becomes of an item that whoever pushed the version allows all the same."""
+        if refused.reason not in self._bundle.allow:
+            return refused
+        return _IF_ALLOWED.get(refused.reason, refused)
 
     def _spread(self) -> None:
         """Let a function, constant or import travel when it leads to something that travels.

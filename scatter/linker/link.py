@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-from scatter import trampoline
 from scatter.bundle import Bundle, Part
 from scatter.errors import Refused
 from scatter.linker.assemble import CELL, LIVE_CLASS
-from scatter.linker.check import check_members, check_names, live_class
+from scatter.linker.check import check_members, check_names, check_shape, live_class
 from scatter.linker.classes import NewClasses
 from scatter.linker.decide import Decision, decide
 from scatter.linker.faces import file_beside, file_name, show
 from scatter.linker.home import Home
 from scatter.linker.parts import Assembly, Made, make
 from scatter.linker.state import create_state
-from scatter.linker.values import check_python, unpickle
+from scatter.linker.values import cell_value, check_python, unpickle
 from scatter.model import Change
 from scatter.slot import Linked
 
@@ -138,7 +137,7 @@ class _Linking:
                 hint="Decorators below @scatter.track must return a function.",
             )
         if isinstance(target, FunctionType):
-            _check_kind(target, self._deployed, bundle)
+            check_shape(target, self._deployed, bundle)
         return target
 
     def _make(self, decision: Decision) -> Made:
@@ -172,7 +171,7 @@ class _Linking:
         for item in decision.items(bundle.parts[0], "unpickled"):
             given[item.name] = unpickle(item.pickle, item.name, bundle, home.resolve)
         for cell in bundle.cells:
-            given[cell.name] = unpickle(cell.pickle, cell.name, bundle, home.resolve)
+            given[cell.name] = cell_value(cell, bundle, home.resolve)
         if bundle.class_names:
             given[LIVE_CLASS] = live_class(bundle, home)
         return given
@@ -220,28 +219,6 @@ def _plain(target: Any) -> Any:
     """Return the function in a static or class method or property."""
     target = target.fget if isinstance(target, property) else target
     return getattr(target, "__func__", target)
-
-
-def _check_kind(function: FunctionType, deployed: FunctionType | None, bundle: Bundle) -> None:
-    """Refuse code whose calls would return another kind of thing than callers expect."""
-    if deployed is None:
-        return
-    new, old = trampoline.kind_of(function.__code__), trampoline.kind_of(deployed.__code__)
-    if new != old:
-        raise Refused(
-            "kind-changed",
-            f"`{bundle.function}` is {_KINDS.get(old, 'another kind')} here; the version is "
-            f"{_KINDS.get(new, 'another kind')}. Callers would break.",
-            hint="Give the new kind another name, or deploy it with a restart.",
-        )
-
-
-_KINDS = {
-    0: "a plain function",
-    0x80: "a coroutine function",
-    0x20: "a generator function",
-    0x200: "an async generator function",
-}
 
 
 def _unpickled(bundle: Bundle, change: Change, home: Home) -> Linked:

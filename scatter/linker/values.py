@@ -6,13 +6,14 @@ the function of this process, which goes on to follow its own versions.
 
 from __future__ import annotations
 
+import ast
 import io
 import pickle
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from scatter.bundle import Bundle
+from scatter.bundle import Bundle, Item
 from scatter.errors import Refused
 
 Resolve = Callable[[str], Any]
@@ -54,6 +55,21 @@ def unpickle(data: bytes, name: str, bundle: Bundle, resolve: Resolve) -> Any:
             f"{type(error).__name__}: {error}.",
             hint="Install what it needs where it runs, or create the value at run time.",
         ) from error
+
+
+def cell_value(cell: Item, bundle: Bundle, resolve: Resolve) -> Any:
+    """Return the value that a closure has for one of its variables.
+
+    Raises:
+        Refused: As `unpickle`; `bad-bundle`, when a plain value is none.
+
+    """
+    if cell.kind == "captured":
+        return unpickle(cell.pickle, cell.name, bundle, resolve)
+    try:
+        return ast.literal_eval(cell.source.partition("=")[2].strip())
+    except (SyntaxError, ValueError) as error:
+        raise Refused("bad-bundle", f"`{cell.name}` is no plain value: {error}.") from error
 
 
 class _Unpickler(pickle.Unpickler):

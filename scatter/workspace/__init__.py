@@ -11,14 +11,19 @@ Invariants
 
 from scatter.workspace.changes import Changed, Changes, Note, Problem, Vanished
 from scatter.workspace.compare import count_lines, diff_lines, same_bundle
+from scatter.workspace.explain import Explanation, Piece
+from scatter.workspace.strangers import Stranger
 from scatter.workspace.workspace import SETTLE_S, Workspace
 
 __all__ = [
     "SETTLE_S",
     "Changed",
     "Changes",
+    "Explanation",
     "Note",
+    "Piece",
     "Problem",
+    "Stranger",
     "Vanished",
     "Workspace",
     "count_lines",

@@ -47,11 +47,14 @@ def _same_part(is_tracked: IsTracked, one: Part, other: Part) -> bool:
     theirs = {item.name: item for item in other.items}
     tracked = partial(is_tracked, one.module)
     return all(
-        item.name in theirs and _same_item(item, theirs[item.name], tracked) for item in one.items
+        item.name in theirs and same_item(item, theirs[item.name], tracked) for item in one.items
     )
 
 
-def _same_item(one: Item, other: Item, is_tracked: Callable[[str], bool]) -> bool:
+def same_item(
+    one: Item, other: Item, is_tracked: Callable[[str], bool] = lambda _key: False
+) -> bool:
+    """Return whether two items are the same code; see `same_bundle`."""
     if one == other:
         return True
     if one.kind != other.kind or one.pickle != other.pickle:

@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scatter.analysis import ModuleSource, SourceError
+from scatter.bundle import Bundle
 from scatter.bundle.build import Built, build
+from scatter.bundle.reach import Place
 from scatter.errors import Refused, UsageError
 from scatter.names import check, matches, module_of_file
 from scatter.workspace import files
 from scatter.workspace.changes import Changed, Changes, Note, Problem, Vanished
 from scatter.workspace.compare import same_bundle
 from scatter.workspace.doubt import doubts
+from scatter.workspace.explain import Explanation, changed_helpers, explain
 from scatter.workspace.modules import Modules
 from scatter.workspace.notes import notes_between
+from scatter.workspace.strangers import Stranger, Users
 
 SETTLE_S = 0.15
 """How long a save that may be half-written must stay the same to be believed."""
@@ -147,6 +151,52 @@ class Workspace:
             for name, owners in sorted(self._owners.items())
             if len(owners) == 1 and name in self._last
         }
+
+    def is_same(self, one: Bundle, other: Bundle) -> bool:
+        """Return whether two bundles are the same code; what is tracked is no part of its class."""
+        return same_bundle(one, other, self._is_tracked)
+
+    def explain(self, name: str, before: Bundle | None = None) -> Explanation:
+        """Say what a push of a function does; see `scatter.workspace.explain`.
+
+        Args:
+            name: Full name of one of `functions`.
+            before: The version that it is compared with.
+
+        """
+        built = self.functions[name]
+        explanation = explain(built, before, is_tracked=self._is_tracked)
+        helpers = [Place(*helper) for helper in changed_helpers(explanation, built)]
+        return replace(explanation, strangers=tuple(self._strangers(helpers)))
+
+    def _strangers(self, helpers: Sequence[Place]) -> Iterator[Stranger]:
+        """Yield the untracked code of the project that uses helpers, but tests."""
+        if not helpers:
+            return
+        words = {word for helper in helpers for word in (helper.name, helper.module)}
+        sources = list[ModuleSource]()
+        for path in sorted(self._targets(None)):
+            source = None if is_test(path) else self._source_naming(path, words)
+            if source is not None:
+                sources.append(source)
+        users = Users(sources, lambda module: self._find(module, _Found(now=self._clock())))
+        for helper in helpers:
+            yield from users.strangers(helper)
+
+    def _source_naming(self, path: Path, words: set[str]) -> ModuleSource | None:
+        """Return the source of a file if one of some words is in it."""
+        file = self._file(path)
+        if file.source is not None:
+            return file.source
+        data = files.read(path).data
+        if data is None or not any(word.encode() in data for word in words):
+            return None
+        try:
+            return ModuleSource(
+                files.decode(data), name=module_of_file(path), file=self._label(path)
+            )
+        except (SyntaxError, SourceError):
+            return None
 
     def load(self) -> Changes:
         """Read everything for the first time; every function found is reported as new."""
@@ -369,7 +419,7 @@ class Workspace:
                 found.problems.append(_duplicate(name, [self._files[p].label for p in owners]))
             elif owners:
                 built = self._last[name] = self._files[owners[0]].built[name]
-                if last is None or not same_bundle(last.bundle, built.bundle, self._is_tracked):
+                if last is None or not self.is_same(last.bundle, built.bundle):
                     before = last.bundle if last else None
                     changed.append(Changed(name=name, built=built, before=before))
             elif last is not None:
@@ -386,6 +436,12 @@ class Workspace:
         """Return a file's path relative to the project."""
         inside = path.is_relative_to(self._project)
         return (path.relative_to(self._project) if inside else path).as_posix()
+
+
+def is_test(path: Path) -> bool:
+    """Return whether a file is a test: it is no caller that runs anywhere."""
+    is_named_so = path.name.startswith("test_") or path.name in ("conftest.py",)
+    return is_named_so or bool({"tests", "test"} & set(path.parts[-3:-1]))
 
 
 def _unread(file: _File, error: str) -> _State:
