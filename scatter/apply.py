@@ -129,6 +129,7 @@ class _Preparation:
         self._todo = {w.change.function: w for w in wanted}
         self._lookup = lookup
         self._linked: dict[str, Linked] = {}
+        self._opened: dict[str, Bundle] = {}
         self._refusals: dict[str, Refusal] = {}
         self._fetched: dict[str, FunctionType] = {}
         self._since: dict[str, tuple[Slot, Linked]] = {}
@@ -183,6 +184,13 @@ class _Preparation:
         return link(bundle, change, home, deployed if isinstance(deployed, FunctionType) else None)
 
     def _open(self, wanted: Wanted) -> Bundle:
+        """Return the bundle of a version; each is opened once."""
+        name = wanted.change.function
+        if name not in self._opened:
+            self._opened[name] = self._decoded(wanted)
+        return self._opened[name]
+
+    def _decoded(self, wanted: Wanted) -> Bundle:
         change = wanted.change
         if wanted.data is None:
             raise Refused(
@@ -205,24 +213,41 @@ class _Preparation:
 
     def _home(self, bundle: Bundle, slot: Slot | None) -> Home:
         if slot is not None and not slot.fetched:
-            return home_of(self._registry, slot.function, self._resolve)
-        return home_for_fetched(self._registry, _place(bundle), self._resolve)
+            return home_of(self._registry, slot.function, self)
+        return home_for_fetched(self._registry, _place(bundle), self)
 
-    def _resolve(self, name: str) -> FunctionType | None:
+    # what the linker asks for: see `scatter.linker.Functions` -------------------------------------
+
+    def function(self, name: str) -> FunctionType | None:
         """Return the function of a name, fetching it along if the namespace has it."""
         slot = self._registry.get(name)
         if slot is not None:
             return slot.function
+        if not self._is_coming(name):
+            return None
+        if name not in self._fetched:
+            bundle = self._open(self._todo[name])
+            home = home_for_fetched(self._registry, _place(bundle), self)
+            self._shell(bundle, home)
+        return self._fetched[name]
+
+    def bundle(self, name: str) -> Bundle | None:
+        """Return the version of a function that is about to run here, if there is one."""
+        return self._open(self._todo[name]) if self._is_coming(name) else None
+
+    def adopt(self, name: str, function: FunctionType) -> None:
+        """Take a function that a version has made for the one of a name; it is switched along."""
+        if self._registry.get(name) is None and self._is_coming(name):
+            self._fetched.setdefault(name, function)
+
+    def _is_coming(self, name: str) -> bool:
+        """Return whether a version of a function is, or can be, prepared along."""
         if name not in self._todo:
             wanted = self._lookup(name)
             if wanted is None or not wanted.change.version:
-                return None
+                return False
             self._todo[name] = wanted
-        if name not in self._fetched:
-            bundle = self._open(self._todo[name])
-            home = home_for_fetched(self._registry, _place(bundle), self._resolve)
-            self._shell(bundle, home)
-        return self._fetched[name]
+        return bool(self._todo[name].change.version)
 
     def _shell(self, bundle: Bundle, home: Home) -> None:
         """Make the function object of a fetched function; the switch gives it its code."""

@@ -32,24 +32,34 @@ def functions_of(module: ModuleType) -> dict[str, FunctionType]:
 
     Those inside other functions are left out, and those that nothing of the module leads to.
     """
-    file = getattr(module, "__file__", None) or ""
-    found: dict[str, dict[int, FunctionType]] = {}
-    for key, function in _Search(module, file).run():
-        found.setdefault(key, {})[id(function)] = function
-    return {key: next(iter(same.values())) for key, same in found.items() if len(same) == 1}
+    scope = vars(module)
+    return _unique(_Search(scope, getattr(module, "__file__", None) or "").run(scope, ""))
+
+
+def functions_in(owner: type, scope: dict[str, Any]) -> dict[str, FunctionType]:
+    """Return key → method of every method that a class of a module's globals `scope` has."""
+    return _unique(_Search(scope, "").run(dict(vars(owner)), f"{owner.__qualname__}."))
+
+
+def _unique(found: Iterator[tuple[str, FunctionType]]) -> dict[str, FunctionType]:
+    by_key: dict[str, dict[int, FunctionType]] = {}
+    for key, function in found:
+        by_key.setdefault(key, {})[id(function)] = function
+    return {key: next(iter(same.values())) for key, same in by_key.items() if len(same) == 1}
 
 
 class _Search:
-    """One walk through what a module holds."""
+    """One walk through what a module or a class holds."""
 
-    def __init__(self, module: ModuleType, file: str) -> None:
-        self._module = module
+    def __init__(self, scope: dict[str, Any], file: str) -> None:
+        """Look for functions of these globals that this file defines; empty: any file."""
+        self._scope = scope
         self._file = file
-        self._seen = {id(vars(module))}
+        self._seen = {id(scope)}
         self._todo: deque[tuple[Any, int]] = deque()
 
-    def run(self) -> Iterator[tuple[str, FunctionType]]:
-        yield from self._names_in(vars(self._module), "")
+    def run(self, names: dict[str, Any], prefix: str) -> Iterator[tuple[str, FunctionType]]:
+        yield from self._names_in(names, prefix)
         while self._todo and len(self._seen) < _MOST_OBJECTS:
             value, depth = self._todo.popleft()
             if isinstance(value, FunctionType):
@@ -70,7 +80,7 @@ class _Search:
             self._add(value, 0)
 
     def _class(self, value: type) -> Iterator[tuple[str, FunctionType]]:
-        if value.__module__ == self._module.__name__:
+        if value.__module__ == self._scope.get("__name__"):
             yield from self._names_in(dict(vars(value)), f"{value.__qualname__}.")
 
     def _accessors(self, value: property) -> Iterator[tuple[str, FunctionType]]:
@@ -85,7 +95,8 @@ class _Search:
         """Yield a function if this module's file defines it at its top level or in a class."""
         code = function.__code__
         place = key or code.co_qualname
-        is_own = code.co_filename == self._file and function.__globals__ is vars(self._module)
+        is_own = function.__globals__ is self._scope
+        is_own = is_own and self._file in ("", code.co_filename)
         if is_own and "<" not in place and "<locals>" not in code.co_qualname:
             yield place, function
 

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import sys
 import weakref
-from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -20,25 +19,24 @@ from scatter.bases import (
     module_name,
 )
 from scatter.errors import Refused
-from scatter.linker import Home
+from scatter.linker import Functions, Home
 from scatter.locks import ForkSafeLock
 from scatter.names import function_name, split
 from scatter.registry import Registry
 
-Resolve = Callable[[str], FunctionType | None]
-
 _made: dict[str, ModuleType] = {}
 _classes: dict[str, weakref.WeakValueDictionary[tuple[str, object], Any]] = {}
+_newest: dict[str, weakref.WeakValueDictionary[str, type]] = {}
 _lock = ForkSafeLock()
 
 
-def home_of(registry: Registry, function: FunctionType, resolve: Resolve) -> Home:
+def home_of(registry: Registry, function: FunctionType, functions: Functions) -> Home:
     """Return the home of a function that the process was deployed with."""
     module = module_name(function)
     scope = _globals_of(function)
     base = base_of(function)
     source = base.source() if base and _is_base(base, function, scope) else None
-    return _home(registry, scope, source, module, resolve)
+    return _home(registry, scope, source, module, functions)
 
 
 def _globals_of(function: FunctionType) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def _is_initializing(module: ModuleType | None) -> bool:
     return bool(getattr(spec, "_initializing", False))  # what the import system itself asks
 
 
-def home_for_fetched(registry: Registry, function: str, resolve: Resolve) -> Home:
+def home_for_fetched(registry: Registry, function: str, functions: Functions) -> Home:
     """Return the home of a function that was fetched: its module if it is imported here.
 
     A module is never imported for it; where there is none, one is made that nobody else sees.
@@ -76,23 +74,23 @@ def home_for_fetched(registry: Registry, function: str, resolve: Resolve) -> Hom
     module = split(function)[0]
     live = sys.modules.get(module) if module else None
     if live is None:
-        return _made_home(registry, module, resolve)
-    return _live_home(registry, live, module, resolve)
+        return _made_home(registry, module, functions)
+    return _live_home(registry, live, module, functions)
 
 
-def _live_home(registry: Registry, live: ModuleType, module: str, resolve: Resolve) -> Home:
+def _live_home(registry: Registry, live: ModuleType, module: str, functions: Functions) -> Home:
     source, sure = _base_in(live)
-    return _home(registry, vars(live), source, module, resolve, sure=sure)
+    return _home(registry, vars(live), source, module, functions, sure=sure)
 
 
-def _made_home(registry: Registry, module: str, resolve: Resolve) -> Home:
+def _made_home(registry: Registry, module: str, functions: Functions) -> Home:
     """Return a module of our own for code whose module this process does not have."""
     with _lock:
         live = _made.setdefault(module, ModuleType(module or "__scatter__"))
-    return _home(registry, vars(live), None, module, resolve, made=live)
+    return _home(registry, vars(live), None, module, functions, made=live)
 
 
-def _home_beside(registry: Registry, module: str, resolve: Resolve, load: bool) -> Home:
+def _home_beside(registry: Registry, module: str, functions: Functions, load: bool) -> Home:
     """Return the home of another module of the project.
 
     One that this process could import and has not is read only, until `load` asks for it: a
@@ -104,13 +102,13 @@ def _home_beside(registry: Registry, module: str, resolve: Resolve, load: bool) 
     """
     live = sys.modules.get(module)
     if live is not None and not _is_initializing(live):
-        return _live_home(registry, live, module, resolve)
+        return _live_home(registry, live, module, functions)
     if live is None and not load:
         source = _unimported_source(module)
         if source is None:
-            return _made_home(registry, module, resolve)
-        return _home(registry, {}, source, module, resolve, imported=False)
-    return _live_home(registry, _imported(module), module, resolve)
+            return _made_home(registry, module, functions)
+        return _home(registry, {}, source, module, functions, imported=False)
+    return _live_home(registry, _imported(module), module, functions)
 
 
 def _unimported_source(module: str) -> ModuleSource | None:
@@ -143,7 +141,7 @@ def _home(  # noqa: PLR0913 - a record
     module_globals: dict[str, Any],
     base: ModuleSource | None,
     module: str,
-    resolve: Resolve,
+    functions: Functions,
     *,
     made: ModuleType | None = None,
     imported: bool = True,
@@ -155,7 +153,7 @@ def _home(  # noqa: PLR0913 - a record
         return slot is not None or hasattr(live, "__scatter__")
 
     def beside(other: str, load: bool) -> Home:
-        return _home_beside(registry, other, resolve, load)
+        return _home_beside(registry, other, functions, load)
 
     return Home(
         module=module,
@@ -167,7 +165,8 @@ def _home(  # noqa: PLR0913 - a record
         sure=sure,
         classes=_classes.setdefault(module, weakref.WeakValueDictionary()),
         is_tracked=is_tracked,
-        resolve=resolve,
+        newest=_newest.setdefault(module, weakref.WeakValueDictionary()),
+        functions=functions,
         beside=beside,
     )
 
@@ -185,6 +184,8 @@ def _base_in(module: ModuleType) -> tuple[ModuleSource | None, bool]:
     base = base_of_module(module)
     if base is None:
         return None, False
+    if base.believed is not None:
+        return (base.source() if base.believed else None), base.sure
     for value in list(vars(module).values()):
         if isinstance(value, FunctionType) and deployed_code(value).co_filename == base.file:
             return (base.source() if _is_base(base, value, vars(module)) else None), base.sure

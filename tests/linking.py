@@ -160,12 +160,14 @@ class Project:
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         self.packages: set[str] = set()
+        self.whole: set[str] = set()
 
     def analysed(self, module: str, text: str) -> ModuleSource:
         """Return a text, analysed as a module."""
         path = module.replace(".", "/")
         file = f"{path}/__init__.py" if module in self.packages else f"{path}.py"
-        return ModuleSource(textwrap.dedent(text), name=module, file=file)
+        whole = module in self.whole
+        return ModuleSource(textwrap.dedent(text), name=module, file=file, track_all=whole)
 
     def find(self, module: str) -> ModuleSource | None:
         """Return the source of a module of the project."""

@@ -8,9 +8,10 @@ Invariants
    between Pythons, so nothing derived from them is stored or hashed.
 """
 
+from scatter.analysis.classes import same_class
 from scatter.analysis.module import ModuleSource
 from scatter.analysis.records import Definition, FunctionSource, SourceError, Target
-from scatter.analysis.same import same_class, same_code, tree_text
+from scatter.analysis.same import same_code, tree_text
 
 __all__ = [
     "Definition",

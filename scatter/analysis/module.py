@@ -17,6 +17,7 @@ import ast
 from collections.abc import Mapping
 from functools import cached_property
 
+from scatter.analysis.classes import ClassText, without_methods
 from scatter.analysis.definitions import read_definitions
 from scatter.analysis.functions import read_functions, read_inner, spellings_of_track
 from scatter.analysis.imports import stars_in
@@ -24,6 +25,7 @@ from scatter.analysis.reading import globals_assigned_in
 from scatter.analysis.records import Definition, FunctionSource
 from scatter.analysis.text import Text
 from scatter.analysis.walks import class_level_names, flat, walk_classes
+from scatter.names import function_name
 
 
 class ModuleSource:
@@ -56,6 +58,7 @@ class ModuleSource:
         self.file = file
         self.track_all = track_all
         self._track = track
+        self._bare: dict[str, ClassText] = {}
         self._text = Text(text, name=name, file=file)
 
     def __repr__(self) -> str:
@@ -121,6 +124,17 @@ class ModuleSource:
         """Every name that some function or definition of the module looks up in it."""
         definitions = (d.uses for d in self.definitions.values())
         return frozenset().union(*definitions, *(f.uses for f in self.functions.values()))
+
+    def bare_class(self, name: str) -> ClassText:
+        """Return a top-level class without its tracked methods."""
+        if name not in self._bare:
+            self._bare[name] = without_methods(self.definitions[name].source, self._name_of)
+        return self._bare[name]
+
+    def _name_of(self, key: str) -> str:
+        """Return the full name of the function at a key if it is tracked, else empty."""
+        function = self.tracked.get(key)
+        return (function.tracked_name or function_name(self.name, key)) if function else ""
 
     @cached_property
     def assigned_later(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ files that they never import.
 
 Invariants
 1. Another tracked function is named, never shipped: editing it is no new version of its callers.
+   So is a tracked method of a class.
 2. An import is shipped as the one binding that is needed, so that editing the rest of the
    statement is no new version either.
 3. State is shipped by name; with its source only where making a fresh one is harmless. So the
@@ -160,7 +161,7 @@ def _item(
     return Item(
         kind=definition.kind,
         name=name,
-        source=definition.source,
+        source=source.bare_class(name).source if definition.kind == "class" else definition.source,
         uses=_keys(uses, source.name),
     )
 

@@ -106,6 +106,9 @@ class Reach:
             return frozenset()
         if definition.kind == "state" and not definition.creatable:
             return frozenset()
+        if definition.kind == "class":
+            bare = source.bare_class(definition.name)
+            return self.places(source, bare.uses, bare.source)
         own = self.places(source, definition.uses, definition.source)
         if definition.kind != "import":
             return own

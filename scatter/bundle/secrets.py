@@ -26,21 +26,24 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-_LEAST = 6
-"""Shorter texts are no credentials: too many harmless ones are."""
+_LEAST, _LEAST_BINARY = 6, 8
+"""Shorter texts, and shorter bytes that are no text, are no credentials: too many are harmless."""
 
 # Names -------------------------------------------------------------------------------------------
 
 _ANY_NAME = re.compile(r"pass(word|wd)?|secret|token|api_?key|credential|private_?key", re.I)
 """Of captured values: the word may stand anywhere."""
 
-_KEYS = ("access", "account", "api", "auth", "encryption", "master", "private", "secret", "signing")
+_KEYS = (
+    *("access", "account", "api", "auth", "encryption", "master", "private", "secret", "shared"),
+    "signing",
+)
 _NAME = re.compile(
     rf"""
     (?:^|_)
     (?: (?P<password> [a-z]*pass(?:word|wd|phrase|code) | pass | [a-z]*pwd | pw )
       | [a-z]*(?:secret|token|credential) | (?:{"|".join(_KEYS)})_?key | auth(?:orization)? | jwt )
-    s? \d* (?:_(?:base|default|dev|new|old|prod|production|staging|value|\d+))* $
+    s? \d* (?:_(?:base|default|dev|new|old|prod|production|staging|value|v?\d+))* $
     """,
     re.X,
 )
@@ -48,17 +51,19 @@ _NAME = re.compile(
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,59}")
 _BETWEEN_WORDS = re.compile(r"(?<=[a-z\d])(?=[A-Z])|[_.-]+")
+_SETTING = re.compile(r"\b(password|passwd|pwd)=([^\s;&,'\"]+)", re.I)
+"""In a connection string: `host=db user=app password=…`."""
+_WRAPPERS = frozenset(
+    ("SecretBytes", "SecretStr", "b64decode", "bytes", "fromhex", "str", "unhexlify")
+)
+"""Calls that make a credential of the text that they are given."""
+
 _HINTS = (
     *("passw", "passph", "passc", "_pass", "pwd", "secret", "token", "credential", "auth", "jwt"),
     *(f"{word}{gap}key" for word in _KEYS for gap in ("", "_", "-", ".")),
 )
 """Source without any of these, in small letters, and without the next, has no such name."""
-_SHORT_HINT = re.compile(r"""(?:pass|pw)s?\d*["']?\]?\s*[:=,]""")
-
-_WRAPPERS = frozenset(
-    ("SecretBytes", "SecretStr", "b64decode", "bytes", "fromhex", "str", "unhexlify")
-)
-"""Calls that make a credential of the text that they are given."""
+_SHORT_HINT = re.compile(r"""(?:pass|pw)(?:s?\d*|_\w+)["']?\]?\s*[:=,]""")
 
 # Forms -------------------------------------------------------------------------------------------
 
@@ -69,12 +74,14 @@ _FORMS = {
         "a GitHub token": r"gh[opsur]_[A-Za-z\d]{16,}|github_pat_\w{16,}",
         "a GitLab token": r"glpat-[\w-]{20,}",
         "a Slack token": r"xox[abeoprs]-[A-Za-z\d-]{10,}",
+        "a Slack webhook": r"hooks\.slack\.com/services/T\w+/B\w+/\w{16,}",
         "a Stripe key": r"[rs]k_live_[A-Za-z\d]{10,}",
         "a Google API key": r"AIza[\w-]{35}(?![\w-])",
         "a JSON web token": r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.",
         # Not the words of a CSS class (`sk-folding-cube-wrapper`), nor OpenSSH's kinds of keys.
-        "an API key": r"sk-(?<![\w-]sk-)(?!ecdsa-|ssh-|(?:[a-z]{1,14}[-_])*[a-z]{1,14}(?![\w-]))[\w-]{20,}",
-        # Followed by what it holds, perhaps on lines that are each quoted: parsers name the header.
+        "an API key": r"sk-(?<![\w-]sk-)(?!ecdsa-|ssh-|(?:[a-z]{1,14}[-_])*[a-z]{1,14}(?![\w-]))"
+        r"[\w-]{20,}",
+        # With what it holds, perhaps on lines that are each quoted: parsers name the header alone.
         "a private key": r"-----BEGIN (?:[A-Z\d]+ )*PRIVATE KEY(?: BLOCK)?-----"
         r"(?:[\s\"'\\brn()+,#]|(?:Proc-Type|DEK-Info):[^\n]*)*[A-Za-z\d+/=]{16,}",
         "a password in a URL": r"://(?P<user>[^\s\"'/:@?#]*):(?P<password>[^\s\"'/@]+)@",
@@ -83,7 +90,7 @@ _FORMS = {
 _URL = _FORMS["a password in a URL"]
 _MARKS = (
     *("AKIA", "ASIA", "gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "xox"),
-    *("k_live_", "AIza", "eyJ", "sk-", "PRIVATE KEY"),
+    *("hooks.slack.com", "k_live_", "AIza", "eyJ", "sk-", "PRIVATE KEY"),
 )
 """Text without any of these, and without a password in a URL, has none of the forms."""
 
@@ -91,23 +98,28 @@ _MARKS = (
 
 _SCHEME = re.compile(r"(?:Basic|Bearer|Token) ", re.I)
 _FILLED_IN = re.compile(
-    r"<[^<>]*>|\{[\w .:!-]*\}|\[[\w .-]*\]|%\(\w+\)|%[drs](?![A-Za-z\d])|\$[{(]|^\$[A-Za-z_]"
-    r"|([xX*.])\1\1"
+    r"""
+    <[^<>]*> | \{[\w.:!\ -]*\} | \[[\w.\ -]*\] | %\(\w+\) | \$\{ | ^\$[A-Za-z_]
+    | (?:^|[\w/:.-])%[drs](?:$|[/:.@-]) | ([xX*.])\1\1
+    """,
+    re.X,
 )
 _HARMLESS = re.compile(
     r"""
-      [\\|] | \(\? | \.[*+]                             # a regular expression
-    | ^(?:/|~|\.\.?/|[A-Za-z]:) | ://                   # a path, a URL
-    | ^(?:arn|env|file|kms|op|ssm|urn|vault):           # where it is kept
-    | ^[\w.+-]+@[\w-]+\.[\w.]+$                         # an address
-    | ^[A-Z][A-Z\d]*(?:_[A-Z\d]+)+$                     # a variable of the environment
-    | [^\x21-\x7e]                                      # a sentence, another language
-    | ^\d+(?:[.,:;+-]\d*)+$                             # a version, date, address, OID
-    | ^\d{4}_                                           # a step of a migration
+      ://                                       # a URL
+    | ^(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w./\\-]*$ # a path
+    | ^(?:arn|env|file|kms|op|ssm|urn|vault):   # where it is kept
+    | ^[\w.+-]+@[\w-]+\.[\w.]+$                 # an address
+    | ^[A-Z][A-Z\d]*(?:_[A-Z\d]+)+$             # a variable of the environment
+    | ^\d+(?:[.,:;+-]\d*)+$                     # a version, date, OID
+    | ^\d{4}_                                   # a step of a migration
+    | [^\x21-\x7e]                              # a sentence, another language
     | (.)\1{4}
     """,
     re.X,
 )
+_EXPRESSION = re.compile(r"[\\|]|\(\?|\.[*+]|\[.*\]")
+"""Regular expressions: what scanners call tokens."""
 _SAYS_SO = re.compile(
     r"change.?me|dummy|fake|fixme|invalid|mock|placeholder|redacted|replace|sample|todo|your"
     r"|(?<![a-z])(?:bar|baz|example|foo|none|null|test(?:ing)?|tiger)(?![a-z])",
@@ -117,43 +129,46 @@ _SAYS_SO = re.compile(
 _OWN_NAME = re.compile(
     r"access|api|auth|credential|key|pass(?:code|phrase|wd|word)?|private|pwd|secret|token", re.I
 )
+_LEAST_LEFT = 4
+"""Letters and digits beside these: `password1` names what it stands for."""
 _NUMBERED = re.compile(
     r"(?<![A-Za-z])(?:aes|argon|base|cp|ec|ed|es|hs|http|ip|iso|k|md|oauth|p|pbkdf|pkcs|ps|rs|rsa|s|"
     r"sha|ssl|tls|utf|v|x)[-_.]?\d{1,5}(?![A-Za-z\d])",
     re.I,
 )
 """Words of the trade that have a number: `sha256`, `AES-256`, `oauth2`."""
+
+_PIECE = re.compile(r"[A-Za-z\d]+")
+_HUMP = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_NUMBER_ENDS = re.compile(r"(?:[A-Za-z]{2,})?\d{0,4}")
+_MIXED_IN = re.compile(r"[A-Za-z\d][!@#$%^&*?~]+[A-Za-z\d]")
 _COMMON = frozenset(
     cased
-    for pair in "ab ac ad ag ai al am an ap ar as at ba be bl bo ca ce ch ck cl co cr ct cu da de di "
-    "do ds ea ec ed ee ef el em en ep er es et ev ex fe ff fi fo fr ge gr ha he hi ho ia ic id ie if "
-    "ig il im in io ip ir is it iv iz je ke la ld le li ll lo ls lt ly ma mb me mi mm mo mp na nc nd "
-    "ne nf ng ni no ns nt nu ob oc od ol om on oo op or os ot ou ow pa pe ph pi pl po pp pr ps pt qu "
-    "ra rc rd re ri rm rn ro rr rs rt ru ry sa sc se sh si so sp ss st su ta tc te th ti tl to tr ts "
-    "tt tu ty ub ue ui ul um un up ur us ut va ve vi wa xt yp ze".split()
+    for pair in (
+        "ab ac ad ag ai al am an ap ar as at ba be bl bo ca ce ch ck cl co cr ct cu da de di do ds "
+        "ea ec ed ee ef el em en ep er es et ev ex fe ff fi fo fr ge gr ha he hi ho ia ic id ie if "
+        "ig il im in io ip ir is it iv iz je ke la ld le li ll lo ls lt ly ma mb me mi mm mo mp na "
+        "nc nd ne nf ng ni no ns nt nu ob oc od ol om on oo op or os ot ou ow pa pe ph pi pl po pp "
+        "pr ps pt qu ra rc rd re ri rm rn ro rr rs rt ru ry sa sc se sh si so sp ss st su ta tc te "
+        "th ti tl to tr ts tt tu ty ub ue ui ul um un up ur us ut va ve vi wa xt yp ze"
+    ).split()
     for cased in (pair, pair.title(), pair.upper())
 )
 """Neighbours in four fifths of English words and identifiers, and in a fifth of noise."""
-_WORDS_SHARE = 0.45
-_LEAST_LEFT = 4
-"""Letters and digits beside the words for credentials: `password1` is called so, and is none."""
-_CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_PIECE = re.compile(r"[A-Za-z\d]+")
-_ENDS_IN_NUMBER = re.compile(r"[A-Za-z]{2,}\d{1,4}|\d{1,4}")
-_MIXED_IN = re.compile(r"[A-Za-z\d][!@#$%^&*?~]+[A-Za-z\d]")
+_WORDS_SHARE = 0.5
+
 _RANDOM_LENGTH, _RANDOM_BITS = 20, 4.3
 """From this length on, text without spaces and with so many bits a character is no language."""
-_IS_PATH = re.compile(r"^(?:/|~|\.\.?/|[A-Za-z]:[\\/])|^[a-z][a-z\d+.-]*://")
-_PATH_PARTS = re.compile(r"[/\\.:?&=#@,;]")
+_PARTS = re.compile(r"[/.:?&=#@,;]")
 _MOST_VALUES = 10_000
 
 
 def looks_secret(name: str, value: object) -> bool:
     """Return whether a value, or one inside it, looks like a credential.
 
-    So does every text of six letters or more under a credential's name, one that has the form of a
-    known kind, and a long one that looks random: this does not hold for words and identifiers,
-    URLs and paths of these, alphabets, and hex digests, which have at most four bits a character.
+    That is every text of six letters or more under a credential's name, one that has the form of a
+    known kind, and a long one that looks random. Not random are alphabets, words and identifiers,
+    and paths and URLs of these; hex digests cannot be told from harmless ones and are not found.
     """
     todo: list[tuple[str, object]] = [(name, value)]
     looked_at = 0
@@ -173,22 +188,16 @@ def secrets_in(source: str) -> tuple[tuple[str, int], ...]:
     """Return the credentials that are written in a piece of source, as (what, line in the piece).
 
     What has a known form is found everywhere, in comments too: they travel with the source. What
-    only a name gives away is found where a text is assigned or passed to that name, is its default,
-    or stands under it in a dict. In a text that is no Python, only the first.
+    only a name gives away is found where a text is assigned, passed or compared to that name, is
+    its default, or stands under it in a dict or a pair. In text that is no Python, only the first.
     """
     lowered = source.lower()
-    has_form = any(mark in source for mark in _MARKS) or bool(_URL.search(source))
+    has_form = _may_have_form(source)
     has_name = any(hint in lowered for hint in _HINTS) or bool(_SHORT_HINT.search(lowered))
     if not has_form and not has_name:
         return ()
     found = {(what, source.count("\n", 0, at) + 1) for what, at in _forms_in(source)}
-    indented = source[:1] in (" ", "\t")  # a definition as it stands in a class or block
-    try:
-        tree = ast.parse(f"if 1:\n{source}" if indented else source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        tree = ast.Module([], [])  # the error would show the text
-    if indented:
-        ast.increment_lineno(tree, -1)
+    tree = _parsed(source)
     if has_form:
         found |= set(_in_joined_texts(tree, found))
     found |= set(_under_names(tree, found))
@@ -198,23 +207,40 @@ def secrets_in(source: str) -> tuple[tuple[str, int], ...]:
 # In source ---------------------------------------------------------------------------------------
 
 
+def _parsed(source: str) -> ast.Module:
+    """Return the tree of a piece; an empty one if it is no Python, whose error would show it."""
+    indented = source[:1] in (" ", "\t")  # a definition as it stands in a class or block
+    try:
+        tree = ast.parse(f"if 1:\n{source}" if indented else source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
+    if indented:
+        ast.increment_lineno(tree, -1)
+    return tree
+
+
+def _may_have_form(text: str) -> bool:
+    """Return whether a text is worth a closer look: much faster than that, and mostly false."""
+    return any(mark in text for mark in _MARKS) or bool(_URL.search(text))
+
+
 def _forms_in(text: str) -> Iterator[tuple[str, int]]:
     """Yield which known forms stand in a text, and where."""
     for what, form in _FORMS.items():
         for match in form.finditer(text):
             if form is _URL:
-                meant = not _is_stand_in(match["user"], match["password"])
+                is_meant = not _stands_for_one(match["user"], match["password"])
             else:
-                meant = not _FILLED_IN.search(match[0]) or what == "a private key"
-            if meant:
+                is_meant = what == "a private key" or not _FILLED_IN.search(match[0])
+            if is_meant:
                 yield what, match.start()
 
 
-def _is_stand_in(user: str, password: str) -> bool:
+def _stands_for_one(user: str, password: str) -> bool:
     """Return whether the password of a URL is none: `user:password@`, `{user}:{password}@`."""
-    left = "".join(_PIECE.findall(_OWN_NAME.sub("-", password)))
     says_so = _FILLED_IN.search(password) or _SAYS_SO.search(password)
-    return password == user or len(left) < _LEAST_LEFT or bool(says_so)
+    left = "".join(_PIECE.findall(_OWN_NAME.sub("-", password)))
+    return bool(says_so) or password == user or len(left) < _LEAST_LEFT
 
 
 def _in_joined_texts(tree: ast.AST, found: set[tuple[str, int]]) -> Iterator[tuple[str, int]]:
@@ -222,63 +248,56 @@ def _in_joined_texts(tree: ast.AST, found: set[tuple[str, int]]) -> Iterator[tup
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)):
             shown = {what for what, line in found if line in _lines_of(node)}
-            yield from (
-                (what, node.lineno) for what, _ in _forms_in(_text_of(node)) if what not in shown
-            )
+            joined = {what for what, _ in _forms_in(_text_of(node))} - shown
+            yield from ((what, node.lineno) for what in joined)
 
 
-def _under_names(tree: ast.AST, found: set[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Return the other texts that look like credentials, under the nearest of their names."""
-    known = {line for _, line in found}
+def _under_names(tree: ast.AST, found: set[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """Yield the other texts that look like credentials, under the nearest of their names."""
     names: dict[ast.Constant, str] = {}
-    for name, value in _named(tree):  # the outer before the inner
+    for name, value in (*_settings(tree), *_named(tree)):  # the outer before the inner
         match = _PLAIN_NAME.fullmatch(name) and _NAME.search(_BETWEEN_WORDS.sub("_", name).lower())
-        if not match:
-            continue
-        for node in _texts_in(value):
-            if _is_credential(_text_of(node), is_password=bool(match["password"])):
-                names[node] = f"`{name}`"
-    return [
-        (name, node.lineno) for node, name in names.items() if known.isdisjoint(_lines_of(node))
-    ]
-
-
-def _lines_of(node: ast.expr) -> range:
-    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in _texts_in(value) if match else ():
+            if _is_secret_under(name, node, is_password=bool(match and match["password"])):
+                names[node] = name
+    told = {line for _, line in found}
+    for node, name in names.items():
+        if told.isdisjoint(_lines_of(node)):
+            yield f"`{name}`", node.lineno
 
 
 def _named(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """Yield every name that is given a value, and the value."""
     for node in ast.walk(tree):
         match node:
-            case ast.Assign():
-                for target in node.targets:
-                    yield from _assigned(target, node.value)
-            case ast.AnnAssign(target=target, value=ast.expr() as value):
-                yield from _assigned(target, value)
-            case ast.AugAssign() | ast.NamedExpr():
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    yield from _assigned(target, value)
+            case ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr():
                 yield from _assigned(node.target, node.value)
-            case ast.Compare(left=left, ops=[ast.Eq() | ast.NotEq()], comparators=[right]):
-                yield from _assigned(left, right)
-            case ast.Call():
-                yield from ((word.arg, word.value) for word in node.keywords if word.arg)
-                yield from _by_text(pairwise(node.args) if len(node.args) <= 3 else ())
+            case ast.Compare(left=target, ops=[ast.Eq() | ast.NotEq()], comparators=[value]):
+                yield from _assigned(target, value)
+            case ast.Call(args=args, keywords=keywords):
+                yield from ((word.arg, word.value) for word in keywords if word.arg)
+                yield from _by_text(pairwise(args) if len(args) <= 3 else ())
             case ast.Tuple(elts=[key, value]) | ast.List(elts=[key, value]):
                 yield from _by_text([(key, value)])
-            case ast.Dict():
-                yield from _by_text(zip(node.keys, node.values, strict=True))
+            case ast.Dict(keys=keys, values=values):
+                yield from _by_text(zip(keys, values, strict=True))
             case ast.arguments():
                 yield from _defaults(node)
 
 
-def _assigned(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+def _assigned(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr]]:
     match target, value:
-        case ast.Name(id=name) | ast.Attribute(attr=name), _:
+        case _, None:
+            pass
+        case ((ast.Name(id=name) | ast.Attribute(attr=name)), ast.expr()):
             yield name, value
-        case ast.Subscript(slice=key), _:
+        case ast.Subscript(slice=key), ast.expr():
             yield from _by_text([(key, value)])
-        case (ast.Tuple(elts=targets), ast.Tuple(elts=values)) if len(targets) == len(values):
-            for one, its in zip(targets, values, strict=True):
+        case ast.Tuple(elts=targets), ast.Tuple(elts=values):
+            for one, its in zip(targets, values, strict=False):
                 yield from _assigned(one, its)
 
 
@@ -293,12 +312,20 @@ def _by_text(
 
 def _defaults(node: ast.arguments) -> Iterator[tuple[str, ast.expr]]:
     positional = [*node.posonlyargs, *node.args]
-    given = positional[len(positional) - len(node.defaults) :]
-    for arg, value in zip(
-        (*given, *node.kwonlyargs), (*node.defaults, *node.kw_defaults), strict=True
-    ):
+    named = (*positional[len(positional) - len(node.defaults) :], *node.kwonlyargs)
+    for one, value in zip(named, (*node.defaults, *node.kw_defaults), strict=True):
         if value:
-            yield arg.arg, value
+            yield one.arg, value
+
+
+def _settings(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the passwords of connection strings; documentation shows how they are written."""
+    documentation = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and node not in documentation:
+            text = node.value if isinstance(node.value, str) else ""
+            for name, value in _SETTING.findall(text):
+                yield name, ast.copy_location(ast.Constant(value), node)
 
 
 def _texts_in(value: ast.expr) -> Iterator[ast.Constant]:
@@ -306,66 +333,99 @@ def _texts_in(value: ast.expr) -> Iterator[ast.Constant]:
     todo: list[tuple[ast.expr, bool]] = [(value, False)]
     while todo:
         node, is_inner = todo.pop()
+        inside: list[ast.expr] = []
         match node:
             case ast.Constant(value=str() | bytes()):
                 yield node
             case ast.IfExp(body=body, orelse=orelse):
-                todo += [(body, is_inner), (orelse, is_inner)]
+                inside = [body, orelse]
             case ast.BoolOp(values=values):
-                todo += [(one, is_inner) for one in values]
-            case (
-                ast.List(elts=values)
-                | ast.Tuple(elts=values)
-                | ast.Set(elts=values)
-                | ast.Dict(values=values)
-            ) if not is_inner:
-                todo += [(one, True) for one in values]
+                inside = values
             case ast.Call(func=ast.Attribute(value=ast.Constant() as text, attr="encode")):
-                todo.append((text, is_inner))
+                inside = [text]
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[text, *_]):
-                if name in _WRAPPERS:
-                    todo.append((text, is_inner))
+                inside = [text] if name in _WRAPPERS else []
+            case ast.List(elts=values) | ast.Tuple(elts=values) | ast.Set(elts=values):
+                todo += [(one, True) for one in values if not is_inner]
+            case ast.Dict(values=values):
+                todo += [(one, True) for one in values if not is_inner]
+        todo += [(one, is_inner) for one in inside]
 
 
 def _text_of(node: ast.Constant) -> str:
-    return node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+    value = node.value
+    assert isinstance(value, (str, bytes))
+    return value if isinstance(value, str) else value.decode("latin-1")
 
 
-# Texts -------------------------------------------------------------------------------------------
+def _lines_of(node: ast.expr) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
-def _is_credential(text: str, *, is_password: bool) -> bool:
-    """Return whether a text under a credential's name is one, and not a name, a word, a template.
+# Under a credential's name -----------------------------------------------------------------------
 
-    A password may be a word and a number (`hunter2`); elsewhere that names something (`es256`).
-    """
-    text = _SCHEME.sub("", text, count=1)
-    harmless = (_HARMLESS, _FILLED_IN, _SAYS_SO)
-    if len(text) < _LEAST or any(pattern.search(text) for pattern in harmless):
+
+def _is_secret_under(name: str, node: ast.Constant, *, is_password: bool) -> bool:
+    """Return whether a text under a credential's name is none of the harmless that stand there."""
+    if _is_binary(node):
+        return True
+    text = _SCHEME.sub("", _text_of(node), count=1)
+    if len(text) < _LEAST or text in name:
         return False
+    if any(pattern.search(text) for pattern in (_HARMLESS, _FILLED_IN, _SAYS_SO)):
+        return False
+    return _is_password(text) if is_password else _is_token(text)
+
+
+def _is_binary(node: ast.Constant) -> bool:
+    """Return whether bytes are no text."""
+    if not isinstance(node.value, bytes) or len(set(node.value)) < _LEAST_BINARY:
+        return False
+    try:
+        node.value.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _is_password(text: str) -> bool:
+    """Return whether a text is none of the words that stand for a password.
+
+    It may be one word and a number (`hunter2`), or a word with signs (`p@ssword`).
+    """
+    rest, pieces = _without_own_name(text)
+    if not pieces:
+        return False
+    has_number = len(pieces) == 1 and not pieces[0].isalpha()
+    return has_number or bool(_MIXED_IN.search(rest)) or not _are_words(pieces)
+
+
+def _is_token(text: str) -> bool:
+    """Return whether a text is neither words, nor a name such as `es256`, nor an expression."""
+    _, pieces = _without_own_name(text)
+    return bool(pieces) and not _are_words(pieces) and not _EXPRESSION.search(text)
+
+
+def _without_own_name(text: str) -> tuple[str, list[str]]:
+    """Return a text without `token` and the like, and its letters and digits; none if few."""
     rest = _NUMBERED.sub("-", _OWN_NAME.sub("-", text))
     pieces = _PIECE.findall(rest)
-    if len("".join(pieces)) < _LEAST_LEFT:
-        return False
-    if is_password and (_MIXED_IN.search(rest) or text.isdigit()):
-        return True
-    numbered = [piece for piece in pieces if not piece.isalpha()]
-    if not numbered:
-        return not _are_words(pieces)
-    if sum(map(str.isdigit, rest)) * 7 < len(rest) and _share(pieces) > _WORDS_SHARE:
-        return False
-    if numbered != pieces[-1:] or not _ENDS_IN_NUMBER.fullmatch(numbered[0]):
-        return True
-    letters = [piece.rstrip("0123456789") for piece in pieces]
-    return (is_password and len(pieces) == 1) or not _are_words(letters)
+    return rest, pieces if len("".join(pieces)) >= _LEAST_LEFT else []
 
 
 def _are_words(pieces: list[str]) -> bool:
-    """Return whether letters without digits are words, or too few to tell."""
+    """Return whether pieces of a text are words; the last may have a number, as in `us-east-1`."""
+    *before, last = pieces
+    if all(map(str.isalpha, before)) and _NUMBER_ENDS.fullmatch(last):
+        pieces = [*before, last.rstrip("0123456789")]
     letters = "".join(pieces)
-    humps = sum(len(_CAMEL.findall(piece)) for piece in pieces)
+    if not letters.isalpha():
+        digits = sum(map(str.isdigit, letters))
+        return digits * 7 < len(letters) and _share(pieces) > _WORDS_SHARE
+    humps = sum(len(_HUMP.findall(piece)) for piece in pieces)
     if len(letters) >= 8 and len(letters) < 2.5 * humps:
-        return False  # capitals at random
+        return False  # capitals anywhere
+    # Of few letters too little is known: abbreviations are no words either.
     least = _WORDS_SHARE if len(letters) >= 12 else 0.15 if len(letters) >= 8 else 0
     return _share(pieces) >= least
 
@@ -376,24 +436,35 @@ def _share(pieces: list[str]) -> float:
     return sum(pair in _COMMON for pair in pairs) / len(pairs) if pairs else 1
 
 
+# Captured values ---------------------------------------------------------------------------------
+
+
 def _is_secret(name: str, value: object) -> bool:
     if not isinstance(value, (str, bytes)) or len(value) < _LEAST:
         return False
     if _ANY_NAME.search(name):
         return True
     text = value if isinstance(value, str) else value.decode("latin-1")
-    if next(_forms_in(text), None):
+    if _may_have_form(text) and next(_forms_in(text), None):
         return True
-    if _IS_PATH.search(text):
-        return any(map(_is_random, _PATH_PARTS.split(text)))
-    return _is_random(text)
+    is_language = isinstance(value, str) or value.isascii()
+    return _is_random(text) and not (is_language and _is_alphabet_or_words(text))
 
 
 def _is_random(text: str) -> bool:
-    if len(text) < _RANDOM_LENGTH or " " in text or _bits(text) <= _RANDOM_BITS:
-        return False
+    return len(text) >= _RANDOM_LENGTH and " " not in text and _bits(text) > _RANDOM_BITS
+
+
+def _is_alphabet_or_words(text: str) -> bool:
+    """Return whether a text is an alphabet, or words, or a URL of words no part of which is random.
+
+    An alphabet goes from letter to letter; keys do not.
+    """
     steps = sum(abs(ord(a) - ord(b)) == 1 for a, b in pairwise(text))
-    return steps * 2 < len(text) and _share(_PIECE.findall(text)) < _WORDS_SHARE
+    if steps * 2 > len(text):
+        return True
+    noise = (part for part in _PARTS.split(text) if _share(_PIECE.findall(part)) < _WORDS_SHARE)
+    return _share(_PIECE.findall(text)) >= _WORDS_SHARE and not any(map(_is_random, noise))
 
 
 def _bits(text: str) -> float:

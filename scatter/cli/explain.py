@@ -37,7 +37,8 @@ def explain_(
 ) -> None:
     """Say what a push of function NAME does.
 
-    What travels, what is used live, what changed, who is not reached. Reads the files, and compares with the live version if the store can be reached.
+    What travels, what is used live, what changed, who is not reached. Reads the files, and
+    compares with the live version if the store can be reached.
 
     \b
     scatter explain score

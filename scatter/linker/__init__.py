@@ -12,7 +12,7 @@ Invariants
    of versions gives the same result.
 """
 
-from scatter.linker.home import Home
+from scatter.linker.home import Functions, Home
 from scatter.linker.link import link, shell
 
-__all__ = ["Home", "link", "shell"]
+__all__ = ["Functions", "Home", "link", "shell"]

@@ -44,7 +44,7 @@ def check_names(bundle: Bundle, homes: Callable[[str], Home]) -> None:
         )
 
 
-def check_members(bundle: Bundle, home: Home) -> None:
+def check_members(bundle: Bundle, home: Home, deployed: FunctionType | None) -> None:
     """Refuse a method that takes from its object what only the edited class has.
 
     Raises:
@@ -54,12 +54,12 @@ def check_members(bundle: Bundle, home: Home) -> None:
     if not bundle.members or home.base is None:
         return
     owner = bundle.qualname.rpartition(".")[0]
-    deployed = home.base.class_bodies.get(owner, frozenset())
-    live = live_class(bundle, home)
+    bound = home.base.class_bodies.get(owner, frozenset())
+    live = live_class(bundle, home, deployed)
     missing = [
         name
         for name in bundle.members
-        if name not in deployed and not hasattr(live, mangled(name, owner))
+        if name not in bound and not hasattr(live, mangled(name, owner))
     ]
     if missing and "missing-member" not in bundle.allow:
         raise Refused(
@@ -70,17 +70,25 @@ def check_members(bundle: Bundle, home: Home) -> None:
         )
 
 
-def live_class(bundle: Bundle, home: Home) -> type:
+def live_class(bundle: Bundle, home: Home, deployed: FunctionType | None = None) -> type:
     """Return the live class that a method belongs to.
+
+    Args:
+        bundle: The method.
+        home: Where it is bound.
+        deployed: The method that the process was deployed with.
 
     Raises:
         Refused: `missing-class`.
 
     """
-    found: Any = home.globals
     owner = bundle.qualname.rpartition(".")[0]
-    for name in owner.split("."):
-        found = found.get(name) if isinstance(found, dict) else getattr(found, name, None)
+    first, *rest = owner.split(".")
+    found: Any = home.globals.get(first)
+    if not isinstance(found, type):  # a new class, or one in whose place a decorator put another
+        found = home.newest.get(first) or _class_of(deployed)
+    for name in rest:
+        found = getattr(found, name, None)
     if not isinstance(found, type):
         raise Refused(
             "missing-class",
@@ -92,6 +100,15 @@ def live_class(bundle: Bundle, home: Home) -> type:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+def _class_of(function: FunctionType | None) -> Any:
+    """Return the class that a method's `super()` means; None if it has none."""
+    if function is None or "__class__" not in function.__code__.co_freevars:
+        return None
+    place = function.__code__.co_freevars.index("__class__")
+    assert function.__closure__ is not None
+    return function.__closure__[place].cell_contents
 
 
 def check_shape(function: FunctionType, deployed: FunctionType | None, bundle: Bundle) -> None:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from scatter.analysis import tree_text
+from scatter.analysis.classes import marked, with_methods, without_track
 from scatter.analysis.reading import parse_definition
 from scatter.analysis.walks import read_before_bound
 from scatter.bundle import Bundle, Item
 from scatter.errors import Refused
+from scatter.finding import functions_in
 from scatter.linker.decide import Decision, Need
+from scatter.linker.home import Home
 
 Code = tuple[tuple[str, str], ...]
 
@@ -50,6 +54,20 @@ class NewClasses:
         ]
         return all(first)
 
+    def adopt(self, made: Mapping[str, Any]) -> None:
+        """Give the tracked methods of new classes their slots: they have versions of their own."""
+        for key in self._codes:
+            need, live = self._need(key), made[key]
+            names = marked(need.item.source)
+            if not names or need.home.newest.get(need.item.name) is live:
+                continue
+            need.home.newest[need.item.name] = live
+            functions = functions_in(live, need.home.globals)
+            for name in names:
+                function = functions.get(name.rpartition(":")[2])
+                if function is not None:
+                    need.home.functions.adopt(name, function)
+
     def _need(self, key: str) -> Need:
         return self._moving[key]
 
@@ -74,6 +92,28 @@ class NewClasses:
             other = module if colon else need.part.module
             keys.append(name if other == self._own else f"{other}:{name}")
         return keys
+
+
+def whole(item: Item, home: Home) -> Item:
+    """Return a class with the methods that have versions of their own, as those are now.
+
+    Raises:
+        Refused: `missing-function`, when one of them was not pushed.
+
+    """
+
+    def source_of(name: str) -> str:
+        bundle = home.functions.bundle(name)
+        if bundle is None:
+            raise Refused(
+                "missing-function",
+                f"Class `{item.name}` is new here, and its tracked method `{name}` has no version "
+                "in the namespace.",
+                hint=f"Push `{name}` too.",
+            )
+        return without_track(bundle.source, bundle.skip)
+
+    return replace(item, source=with_methods(item.source, source_of))
 
 
 def check_bodies(items: Collection[Item], travelling: Collection[str]) -> None:

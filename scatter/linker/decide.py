@@ -236,7 +236,7 @@ def _class(item: Item, home: Home) -> Verdict:
     base = _base(item, home)
     if base is None:  # nothing to compare with; or a new class under the name of other state
         return "live" if home.base is None else "travels"
-    if same_class(item.source, base.source, home.is_tracked):
+    if same_class(item.source, base.source, lambda key: _is_own_function(key, home)):
         return "live"
     raise Refused(
         "class-changed",
@@ -244,6 +244,11 @@ def _class(item: Item, home: Home) -> Verdict:
         "may be alive.",
         hint="Track its methods to change them live, or deploy the class with a restart.",
     )
+
+
+def _is_own_function(key: str, home: Home) -> bool:
+    """Return whether a method has versions of its own, or would have if a branch defined it."""
+    return home.is_tracked(key) or (home.base is not None and home.base.track_all)
 
 
 def _import(item: Item, home: Home) -> Verdict:

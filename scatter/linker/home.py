@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from scatter.analysis import ModuleSource
+from scatter.bundle import Bundle
+
+
+class Functions(Protocol):
+    """The tracked functions that this process has, or is about to have."""
+
+    def function(self, name: str) -> FunctionType | None:
+        """Return the function of a full name, fetching it along; None if nobody has it."""
+
+    def bundle(self, name: str) -> Bundle | None:
+        """Return the version that the function of a full name is about to run, None likewise."""
+
+    def adopt(self, name: str, function: FunctionType) -> None:
+        """Take a function that a version has just made for the one of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +39,8 @@ class Home:
         imported: Whether the module is imported: a function may import it when it runs.
         classes: New classes of this module by name and code; see `scatter.linker.classes`.
         is_tracked: Whether the function at a key of this module has a slot here.
-        resolve: Returns the function of a full name, tracked or about to be; None if unknown.
+        newest: New classes by name, the one that was made last.
+        functions: The tracked functions of this process.
         beside: Returns the home of another module of the project, importing it if it is asked to.
 
     """
@@ -39,8 +54,13 @@ class Home:
     sure: bool = True
     classes: MutableMapping[tuple[str, object], Any]
     is_tracked: Callable[[str], bool]
-    resolve: Callable[[str], FunctionType | None]
+    newest: MutableMapping[str, type]
+    functions: Functions
     beside: Callable[[str, bool], Home]
+
+    def resolve(self, name: str) -> FunctionType | None:
+        """Return the function of a full name, tracked or about to be; None if unknown."""
+        return self.functions.function(name)
 
     def has(self, name: str) -> bool:
         """Return whether the module has a name, or will have it once it is imported."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
+from scatter.analysis import same_code
 from scatter.bundle import Bundle, Part
 from scatter.errors import Refused
 from scatter.linker.assemble import CELL, LIVE_CLASS
@@ -82,8 +83,10 @@ class _Linking:
     def run(self) -> Linked:
         bundle, home = self._bundle, self._home
         check_names(bundle, self._home_of)
-        check_members(bundle, home)
+        check_members(bundle, home, self._deployed)
         decision = self._decide()
+        if self._deployed is not None and self._is_deployed(decision):
+            return self._as_deployed(self._deployed, decision)
         created = list[tuple[Home, str]]()
         try:
             for part in bundle.parts:
@@ -108,6 +111,29 @@ class _Linking:
             notes=decision.notes,
         )
 
+    def _is_deployed(self, decision: Decision) -> bool:
+        """Return whether the version is what the process was deployed with, whole."""
+        base, deployed = self._home.base, self._deployed
+        if base is None or deployed is None or self._bundle.cells:
+            return False
+        place = base.function_at(deployed.__code__.co_firstlineno, self._bundle.qualname)
+        if place is None or place.skip != self._bundle.skip:
+            return False
+        same = same_code(place.source, self._bundle.source)
+        return same and all(need.verdict == "live" for need in decision.needs.values())
+
+    def _as_deployed(self, deployed: FunctionType, decision: Decision) -> Linked:
+        """Return the version as the deployed code itself: it keeps whatever was made of it."""
+        return Linked(
+            function=self._bundle.function,
+            version=self._change.version or 0,
+            bundle=self._change.bundle,
+            target=deployed,
+            source=self._bundle.source,
+            file=deployed.__code__.co_filename,
+            notes=decision.notes,
+        )
+
     def _home_of(self, module: str) -> Home:
         if module not in self._homes:
             self._homes[module] = self._home.beside(module, False)
@@ -128,7 +154,7 @@ class _Linking:
         made = self._make(decision)
         bundle = self._bundle
         if made.in_class is not None and _uses_class(made.code):
-            _set_class(made.in_class, live_class(bundle, self._home))
+            _set_class(made.in_class, live_class(bundle, self._home, self._deployed))
         target = _plain(made.target)
         if not callable(target):
             raise Refused(
@@ -156,6 +182,7 @@ class _Linking:
             )
             made = make(assembly)
             if classes.keep(made.classes):
+                classes.adopt(made.classes)
                 return made
 
     def _given(self, decision: Decision) -> dict[str, Any]:
@@ -173,7 +200,7 @@ class _Linking:
         for cell in bundle.cells:
             given[cell.name] = cell_value(cell, bundle, home.resolve)
         if bundle.class_names:
-            given[LIVE_CLASS] = live_class(bundle, home)
+            given[LIVE_CLASS] = live_class(bundle, home, self._deployed)
         return given
 
     def _show(self, decision: Decision, target: Any) -> None:

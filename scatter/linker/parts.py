@@ -24,7 +24,7 @@ from scatter.linker.assemble import (
     results,
     target,
 )
-from scatter.linker.classes import check_bodies
+from scatter.linker.classes import check_bodies, whole
 from scatter.linker.decide import Decision
 from scatter.linker.faces import file_beside
 from scatter.linker.home import Home
@@ -136,14 +136,16 @@ class _Making:
     def _make(self, part: Part) -> tuple[CodeType, tuple[Any, Any]]:
         """Run the factory of one part; return its code, and what it made of the function."""
         given = self._given(part)
+        home = self._of.homes(part.module)
         items = [item for item in self._items(part) if item.name not in given]
+        items = [whole(item, home) if item.kind == "class" else item for item in items]
         check_bodies(items, {*(item.name for item in items), *given})
         rewire = Rewire(self._wiring, part)
         code = compiled(
             self._bundle, part, lambda: self._body(part, items, given, rewire), self._file(part)
         )
         values = {name: self._wiring.value(ref) for name, ref in rewire.arguments.items()}
-        made, *function = self._run(code, self._of.homes(part.module), given | values)
+        made, *function = self._run(code, home, given | values)
         late = self._late_names(rewire)
         cells = dict(zip(sorted(late), made[CELLS].__closure__, strict=True)) if late else {}
         self._late += [(cells[name], ref) for name, ref in late.items()]
