@@ -7,8 +7,9 @@
 For each package its suite runs without scatter (twice, to know its flaky tests), with every
 function replaced by a pushed copy of itself (`same`), by an edited copy (`edited`), and with all
 functions edited but every second one of a module's own replaced, so that the others travel with
-their callers (`helpers`). Exits with 1 if a test ends otherwise than without scatter and `LIMITS`
-does not say why, if fewer than 99 % of the functions were replaced, or if an interpreter crashed.
+their callers (`helpers`). Exits with 1 if a test ends otherwise than without scatter and
+`corpus_limits` does not say why, if fewer than 99 % of the functions were replaced, or if an
+interpreter crashed.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from .corpus_edit import edited  # the folder is not `benchmarks` in foreign environments
+from .corpus_edit import MARK, edited  # the folder is not `benchmarks` in foreign environments
 
 JOB = "CORPUS_JOB"
 TESTS = re.compile(r"(^|[._])(tests?|conftest|testing_helpers)($|[._])")
@@ -44,6 +44,7 @@ class Job:
         packages: Names of the packages to import whole, and to replace.
         leave: Modules that are not imported, by name.
         mode: `plain`, `same`, `edited` or `helpers`.
+        shared: Functions that `helpers` replaces in any case.
         outcomes: File for the outcome of each test, one JSON object a line.
         report: File for what was replaced, as JSON.
 
@@ -52,6 +53,7 @@ class Job:
     packages: tuple[str, ...]
     leave: tuple[str, ...]
     mode: str
+    shared: tuple[str, ...]
     outcomes: str
     report: str
 
@@ -67,6 +69,7 @@ class Report:
         tried: How many were to be replaced.
         shipped: How many were replaced.
         running: How many of those still ran the pushed version at the end.
+        not_edited: Those that were to run an edited copy and do not.
         refused: Reason → (function, message).
         left_out: Modules that do not import here → why.
         seconds: What took how long.
@@ -78,6 +81,7 @@ class Report:
     tried: int = 0
     shipped: int = 0
     running: int = 0
+    not_edited: list[str] = field(default_factory=list)
     refused: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -115,7 +119,7 @@ class Recorder:
     def pytest_sessionstart(self) -> None:
         modules = import_all(self._job, self._report)
         if self._job.mode != "plain":
-            replace_all(modules, self._job.mode, self._report)
+            replace_all(modules, self._job, self._report)
         self._report.write(self._job.report)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -193,12 +197,12 @@ def _file_of(module: ModuleType) -> str:
 # replacing ---------------------------------------------------------------------------------
 
 
-def replace_all(modules: list[ModuleType], mode: str, report: Report) -> None:
+def replace_all(modules: list[ModuleType], job: Job, report: Report) -> None:
     """Replace every function of the modules, in one switch."""
     from scatter import apply
     from scatter.registry import REGISTRY
 
-    texts = [ModuleText(module, mode) for module in modules]
+    texts = [ModuleText(module, job) for module in modules]
     for text in texts:
         text.track(report)
     begun = time.perf_counter()
@@ -213,6 +217,14 @@ def replace_all(modules: list[ModuleType], mode: str, report: Report) -> None:
     for refusal in prepared.refusals:
         report.refuse(refusal.reason, refusal.function, refusal.message)
     report.shipped = count_running()
+    if job.mode != "same":
+        report.not_edited = [n for n, linked in prepared.linked.items() if not _is_edited(linked)]
+
+
+def _is_edited(linked: Any) -> bool:
+    """Return whether a version is the edited code: a lambda's edit has no name to know it by."""
+    code = getattr(linked.target, "__code__", None)
+    return code is not None and (MARK in code.co_varnames or code.co_name == "<lambda>")
 
 
 def count_running() -> int:
@@ -225,7 +237,7 @@ def count_running() -> int:
 class ModuleText:
     """One imported module: its text as deployed and as pushed, and which functions are tried."""
 
-    def __init__(self, module: ModuleType, mode: str) -> None:
+    def __init__(self, module: ModuleType, job: Job) -> None:
         """Read and edit the text of a module."""
         from scatter.analysis import ModuleSource
 
@@ -233,9 +245,10 @@ class ModuleText:
         with tokenize.open(self.file) as stream:
             text = stream.read()
         self.deployed = ModuleSource(text, name=self.name, file=self.file, track_all=True)
-        new = text if mode == "same" else edited(text)
+        new = text if job.mode == "same" else edited(text)
         self.pushed = ModuleSource(new, name=self.name, file=self.file, track_all=True)
-        self._half = mode == "helpers"
+        self._half = job.mode == "helpers"
+        self._shared = frozenset(job.shared)
         self.tried = frozenset[str]()
 
     def track(self, report: Report) -> None:
@@ -249,13 +262,23 @@ class ModuleText:
         present = [k for k in self.deployed.functions if k in tracked or self._is_live(k, here)]
         absent = self.deployed.functions.keys() - set(present)
         report.absent += sorted(f"{self.name}:{key}" for key in absent)
-        chosen = _half_of(present) if self._half else present
+        chosen = self._half_of(present) if self._half else present
         report.tried += len(chosen)
         for key in chosen:
             if key not in tracked:
                 report.refuse("untracked", f"{self.name}:{key}", "`track_module` did not find it")
         self.tried = frozenset(chosen) & tracked
         self._track_some({key: functions[key] for key in self.tried if self._half})
+
+    def _half_of(self, keys: list[str]) -> list[str]:
+        """Return every method, every second function of the module itself, and those shared.
+
+        A method that is edited and not replaced would be a changed class, which is refused.
+        """
+        functions = [k for k in keys if "." not in k]
+        methods = [k for k in keys if "." in k]
+        shared = [k for k in functions[1::2] if f"{self.name}:{k}" in self._shared]
+        return methods + functions[::2] + shared
 
     def _track_all(self) -> set[str]:
         """Track the module whole; return the keys of what is tracked."""
@@ -292,14 +315,6 @@ class ModuleText:
 
 
 _functions: dict[str, set[tuple[str, int]]] = {}
-
-
-def _half_of(keys: list[str]) -> list[str]:
-    """Return every method, and every second function of the module itself.
-
-    A method that is edited and not replaced would be a changed class, which is refused.
-    """
-    return [k for k in keys if "." in k] + [k for k in keys if "." not in k][::2]
 
 
 def _wanted_of(texts: list[ModuleText], report: Report) -> Iterator[Any]:

@@ -6,31 +6,18 @@ Not here: running anything.
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from benchmarks.corpus_limits import SHARED, reason_for
 from benchmarks.corpus_runs import Run
 
 MODES = ("same", "edited", "helpers")
 RESULTS = Path(__file__).parent / "results"
 GOAL = 0.99
-
-
-class Limit(NamedTuple):
-    """A difference that is known, and why it is none to mend."""
-
-    package: str
-    modes: tuple[str, ...]
-    tests: str
-    reason: str
-
-
-LIMITS: tuple[Limit, ...] = ()
-"""Differences that are meant. `tests` is a regular expression for the ids of tests."""
 
 
 # comparing ---------------------------------------------------------------------------------
@@ -76,7 +63,7 @@ def mode_of(
     both = {d["id"] for d in first} & {d["id"] for d in second}
     stable = [d for d in first if d["id"] in both]
     for difference in stable:
-        if reason := _limit_of(package, mode, difference["id"]):
+        if reason := reason_for(package, mode, difference["id"]):
             difference["limit"] = reason
     return {
         **once.report,
@@ -86,13 +73,6 @@ def mode_of(
         "differences": stable,
         "unstable": [d for d in (*first, *second) if d["id"] not in both],
     }
-
-
-def _limit_of(package: str, mode: str, test: str) -> str:
-    for limit in LIMITS:
-        if limit.package == package and mode in limit.modes and re.search(limit.tests, test):
-            return limit.reason
-    return ""
 
 
 def verdict(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -110,6 +90,8 @@ def _problems(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 yield f"{name}, {mode}: pytest ended with {kind}"
             if not found.get("tried"):
                 yield f"{name}, {mode}: nothing was replaced"
+            if found.get("not_edited"):
+                yield f"{name}, {mode}: not the edited code: {', '.join(found['not_edited'])}"
             for difference in found["differences"]:
                 if "limit" not in difference:
                     ends = f"{difference['plain']} → {difference['now']}"
@@ -154,7 +136,12 @@ def markdown(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         parts.append(f"## Python {python}\n\n{_functions(results)}\n\n{_tests(results)}")
         parts.append(_refusals(results))
         parts.append(_differences(results))
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in (*parts, _shared()) if part) + "\n"
+
+
+def _shared() -> str:
+    lines = [f"- `{name}`: {s.reason}" for s in SHARED for name in s.functions]
+    return "Functions that `helpers` always replaces:\n\n" + "\n".join(lines)
 
 
 _HEAD = """# Every function of foreign packages, replaced

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.corpus_limits import shared
 from benchmarks.corpus_packages import PYTEST, Package
 from benchmarks.corpus_plugin import JOB, Job
 
@@ -186,6 +187,7 @@ def run(package: Package, place: Place, mode: str, logs: Path) -> Run:
             packages=package.imports,
             leave=package.leave,
             mode=mode.partition("-")[0],
+            shared=shared(),
             outcomes=str(Path(scratch, "outcomes.jsonl")),
             report=str(Path(scratch, "report.json")),
         )

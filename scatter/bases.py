@@ -62,7 +62,11 @@ class Base:
             if self._source is None or self._source.track_all != self.track_all:
                 try:
                     self._source = ModuleSource(
-                        self.text, name=self.module, file=self.file, track_all=self.track_all
+                        self.text,
+                        name=self.module,
+                        file=self.file,
+                        track_all=self.track_all,
+                        gently=True,
                     )
                 except SourceError:
                     return None
@@ -77,11 +81,14 @@ class Base:
 
 
 def _codes_of(text: str, file: str) -> dict[tuple[str, int], CodeType]:
+    from scatter.analysis.chunks import compiled
+
     try:
-        top = compile(text, file, "exec", dont_inherit=True)
+        pieces = compiled(text, file)
     except (SyntaxError, ValueError):
         return {}
-    return {(code.co_qualname, code.co_firstlineno): code for code in _nested(top)}
+    codes = (code for piece in pieces for code in _nested(piece))
+    return {(code.co_qualname, code.co_firstlineno): code for code in codes}
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

@@ -173,7 +173,9 @@ class Client:
         if base is not None and source is not None and base.is_source_of(code):
             place = source.function_at(code.co_firstlineno, function.__qualname__)
             if place is not None:
-                return build_function(source, place, name=slot.name, find=_find_live)
+                return build_function(
+                    source, place, name=slot.name, find=_find_live, secrets=secrets
+                )
             inner = source.inner_function(code.co_firstlineno, code.co_name)
             if inner is not None:
                 return _build_closure(source, inner, function, slot.name, secrets)
@@ -340,7 +342,7 @@ def _build_closure(
     """Return the bundle of a function inside another one: its source, and what it closes over."""
     from scatter.bundle.capture import capture_closure
 
-    built = build_function(source, inner, name=name, find=_find_live)
+    built = build_function(source, inner, name=name, find=_find_live, secrets=secrets)
     return capture_closure(built, function, tracked_name=tracked_name, secrets=secrets)
 
 

@@ -39,6 +39,7 @@ class ModuleSource:
         file: str = "<source>",
         track: frozenset[str] = frozenset(),
         track_all: bool = False,
+        gently: bool = False,
     ) -> None:
         """Parse `text`.
 
@@ -49,6 +50,7 @@ class ModuleSource:
             track: How it may write `scatter.track`, beside what its own imports say.
             track_all: Whether the module is tracked whole: every function and method is then
                 tracked, as if `@track` stood directly above its `def`.
+            gently: Whether other threads of the process have more important things to do.
 
         Raises:
             SourceError: The text is no Python for the running interpreter.
@@ -59,7 +61,7 @@ class ModuleSource:
         self.track_all = track_all
         self._track = track
         self._bare: dict[str, ClassText] = {}
-        self._text = Text(text, name=name, file=file)
+        self._text = Text(text, name=name, file=file, gently=gently)
 
     def __repr__(self) -> str:
         return f"<ModuleSource {self.name or '(no module)'}: {len(self.functions)} functions>"

@@ -15,10 +15,9 @@ from collections.abc import Iterable, Iterator
 class Scopes:
     """The scopes directly inside one scope, found by line. Treat as frozen."""
 
-    def __init__(self, table: symtable.SymbolTable) -> None:
-        """Read the children of `table`."""
-        self._table = table
-        self._children = sorted(table.get_children(), key=lambda child: child.get_lineno())
+    def __init__(self, children: Iterable[symtable.SymbolTable]) -> None:
+        """Put them in order."""
+        self._children = sorted(children, key=lambda child: child.get_lineno())
         self._lines = [child.get_lineno() for child in self._children]
         self._is_block = [child.get_type() != "function" for child in self._children]
         self._inner: dict[int, Scopes] = {}
@@ -33,12 +32,12 @@ class Scopes:
         while before and not self._is_block[before]:
             before -= 1  # but not a lambda among its bases
         if before not in self._inner:
-            self._inner[before] = Scopes(self._children[before])
+            self._inner[before] = Scopes(self._children[before].get_children())
         return self._inner[before].within(first, last)
 
     def at(self, line: int, name: str) -> list[symtable.SymbolTable]:
         """Return the scopes at any depth that a definition of that name on that line opens."""
-        tables = _with_inner(self._table.get_children())
+        tables = _with_inner(self._children)
         return [t for t in tables if t.get_name() == name and t.get_lineno() == line]
 
 

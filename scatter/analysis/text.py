@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import symtable
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from scatter.analysis.chunks import parse
 from scatter.analysis.imports import package_of
 from scatter.analysis.records import SourceError
 from scatter.analysis.scopes import Scopes, expression_names, used_globals
@@ -20,7 +20,7 @@ _memory: dict[tuple[str, str], Any] = {}
 class Text:
     """A module's text, parsed. Treat as frozen."""
 
-    def __init__(self, text: str, *, name: str, file: str) -> None:
+    def __init__(self, text: str, *, name: str, file: str, gently: bool = False) -> None:
         """Parse `text`.
 
         Raises:
@@ -29,8 +29,8 @@ class Text:
         """
         self.text = text
         try:
-            self.tree = ast.parse(text, file)
-            self.scopes = Scopes(symtable.symtable(text, file, "exec"))
+            self.tree, scopes = parse(text, file, gently=gently)
+            self.scopes = Scopes(scopes)
         except SyntaxError as error:
             raise SourceError(*error.args) from error
         except (ValueError, RecursionError, MemoryError) as error:

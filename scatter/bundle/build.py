@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from scatter.analysis import Definition, FunctionSource, ModuleSource
 from scatter.bundle.model import Bundle, Item, Part
 from scatter.bundle.reach import Find, IsTracked, Place, Reach
+from scatter.bundle.secrets import secrets_in
 from scatter.errors import Refused
 from scatter.names import function_name
 
@@ -57,6 +58,7 @@ def build(
     name: str = "",
     find: Find = lambda _: None,
     is_tracked: IsTracked = is_tracked_in,
+    secrets: bool = False,
 ) -> Built:
     """Build the bundle of one function of a module.
 
@@ -67,9 +69,10 @@ def build(
         find: Returns the source of another module if it belongs to the project.
         is_tracked: Whether the function at a key of a module is tracked; by default what the
             sources say.
+        secrets: Ship texts that look like credentials.
 
     Raises:
-        Refused: `no-source`, when the module has no such function; `defined-twice`.
+        Refused: `no-source`, when the module has no such function; `defined-twice`; `secret`.
 
     """
     function = source.functions.get(key)
@@ -89,7 +92,9 @@ def build(
             function=name,
             hint="Track one of them, or give them different names.",
         )
-    return build_function(source, function, name=name, find=find, is_tracked=is_tracked)
+    return build_function(
+        source, function, name=name, find=find, is_tracked=is_tracked, secrets=secrets
+    )
 
 
 def build_function(
@@ -99,6 +104,7 @@ def build_function(
     name: str,
     find: Find,
     is_tracked: IsTracked = is_tracked_in,
+    secrets: bool = False,
 ) -> Built:
     """Build the bundle of a function that was found; see `build`."""
     reach = Reach(source, find, is_tracked)
@@ -116,13 +122,34 @@ def build_function(
         parts=tuple(part for part, _ in parts),
     )
     lines = (function.line, *(line for _, lines in parts for line in lines))
-    return Built(
+    built = Built(
         bundle=bundle,
         lines=lines,
         file=source.file,
         files={module: reach.sources[module].file for module in _modules(source, reach)},
         asked=frozenset(reach.asked),
     )
+    if not secrets:
+        _check_secrets(built)
+    return built
+
+
+def _check_secrets(built: Built) -> None:
+    """Refuse to ship a text that looks like a credential."""
+    bundle, lines = built.bundle, iter(built.lines)
+    texts = [(built.file, next(lines), bundle.source)]
+    for part in bundle.parts:
+        texts += [(built.files[part.module], next(lines), item.source) for item in part.items]
+    for file, first, text in texts:
+        for what, line in secrets_in(text):
+            raise Refused(
+                "secret",
+                f"{what} at {file}:{first + line - 1}, which `{bundle.function}` uses, looks like "
+                "a credential and would be shipped.",
+                function=bundle.function,
+                hint="Read it from the environment, or push with `--secrets` (secrets=True) if it "
+                "is meant.",
+            )
 
 
 def _modules(source: ModuleSource, reach: Reach) -> list[str]:

@@ -58,12 +58,12 @@ _WRAPPERS = frozenset(
 )
 """Calls that make a credential of the text that they are given."""
 
-_HINTS = (
-    *("passw", "passph", "passc", "_pass", "pwd", "secret", "token", "credential", "auth", "jwt"),
-    *(f"{word}{gap}key" for word in _KEYS for gap in ("", "_", "-", ".")),
+_HINTS = ("passw", "passph", "passc", "_pass", "pwd", "secret", "token", "credential", "authoriz")
+"""Source in small letters without any of these, and without the next, has no such name."""
+_OTHER_HINTS = (
+    re.compile(f"key(?:{'|'.join(rf'(?<={word}key)|(?<={word}[._-]key)' for word in _KEYS)})"),
+    re.compile(r"""(?:auth|jwt|pass|pw)(?:s?\d*|_\w+)["']?\]?\s*[:=,]"""),
 )
-"""Source without any of these, in small letters, and without the next, has no such name."""
-_SHORT_HINT = re.compile(r"""(?:pass|pw)(?:s?\d*|_\w+)["']?\]?\s*[:=,]""")
 
 # Forms -------------------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ _MARKS = (
 _SCHEME = re.compile(r"(?:Basic|Bearer|Token) ", re.I)
 _FILLED_IN = re.compile(
     r"""
-    <[^<>]*> | \{[\w.:!\ -]*\} | \[[\w.\ -]*\] | %\(\w+\) | \$\{ | ^\$[A-Za-z_]
+    <[^<>]*> | \{[\w.:!\ -]*\} | \[[\w.\ -]*\] | %\(\w+\) | \$\{ | ^\$\w+$
     | (?:^|[\w/:.-])%[drs](?:$|[/:.@-]) | ([xX*.])\1\1
     """,
     re.X,
@@ -107,18 +107,20 @@ _FILLED_IN = re.compile(
 _HARMLESS = re.compile(
     r"""
       ://                                       # a URL
-    | ^(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w./\\-]*$ # a path
+    | ^(?:~|\.{1,2}|[A-Za-z]:)[/\\][\w./\\-]*$  # a path
+    | ^/(?:[a-z._-]+|Library|Users)/[\w./-]*$   # of a file system, and no base64
     | ^(?:arn|env|file|kms|op|ssm|urn|vault):   # where it is kept
     | ^[\w.+-]+@[\w-]+\.[\w.]+$                 # an address
     | ^[A-Z][A-Z\d]*(?:_[A-Z\d]+)+$             # a variable of the environment
-    | ^\d+(?:[.,:;+-]\d*)+$                     # a version, date, OID
+    | ^\d+(?:[.,:;+/-]\d*)+$                    # a version, date, OID, network
+    | ^\d+/[a-z]+/                              # a rate: `5/m/user`
     | ^\d{4}_                                   # a step of a migration
     | [^\x21-\x7e]                              # a sentence, another language
     | (.)\1{4}
     """,
     re.X,
 )
-_EXPRESSION = re.compile(r"[\\|]|\(\?|\.[*+]|\[.*\]")
+_EXPRESSION = re.compile(r"\\|\(\?|\.[*+]|\[.*\]|[*+?)]\||\|\(")
 """Regular expressions: what scanners call tokens."""
 _SAYS_SO = re.compile(
     r"change.?me|dummy|fake|fixme|invalid|mock|placeholder|redacted|replace|sample|todo|your"
@@ -127,7 +129,9 @@ _SAYS_SO = re.compile(
 )
 """Texts that say that they are none, and those of everybody's examples."""
 _OWN_NAME = re.compile(
-    r"access|api|auth|credential|key|pass(?:code|phrase|wd|word)?|private|pwd|secret|token", re.I
+    r"access|api|auth|credential|csrf|jwt|key|pass(?:code|phrase|wd|word)?|private|pwd|secret|token"
+    r"|xsrf",
+    re.I,
 )
 _LEAST_LEFT = 4
 """Letters and digits beside these: `password1` names what it stands for."""
@@ -156,6 +160,9 @@ _COMMON = frozenset(
 )
 """Neighbours in four fifths of English words and identifiers, and in a fifth of noise."""
 _WORDS_SHARE = 0.5
+_LONG, _LONG_SHARE = 12, 0.45
+_SHORT, _SHORT_SHARE = 8, 0.15
+"""Letters of one case are rarely a key, and abbreviations are no words either: less is enough."""
 
 _RANDOM_LENGTH, _RANDOM_BITS = 20, 4.3
 """From this length on, text without spaces and with so many bits a character is no language."""
@@ -191,10 +198,8 @@ def secrets_in(source: str) -> tuple[tuple[str, int], ...]:
     only a name gives away is found where a text is assigned, passed or compared to that name, is
     its default, or stands under it in a dict or a pair. In text that is no Python, only the first.
     """
-    lowered = source.lower()
     has_form = _may_have_form(source)
-    has_name = any(hint in lowered for hint in _HINTS) or bool(_SHORT_HINT.search(lowered))
-    if not has_form and not has_name:
+    if not has_form and not _may_have_name(source.lower()):
         return ()
     found = {(what, source.count("\n", 0, at) + 1) for what, at in _forms_in(source)}
     tree = _parsed(source)
@@ -222,6 +227,12 @@ def _parsed(source: str) -> ast.Module:
 def _may_have_form(text: str) -> bool:
     """Return whether a text is worth a closer look: much faster than that, and mostly false."""
     return any(mark in text for mark in _MARKS) or bool(_URL.search(text))
+
+
+def _may_have_name(lowered: str) -> bool:
+    """Return the same for a credential's name."""
+    words = any(hint in lowered for hint in _HINTS)
+    return words or any(hint.search(lowered) for hint in _OTHER_HINTS)
 
 
 def _forms_in(text: str) -> Iterator[tuple[str, int]]:
@@ -396,8 +407,8 @@ def _is_password(text: str) -> bool:
     rest, pieces = _without_own_name(text)
     if not pieces:
         return False
-    has_number = len(pieces) == 1 and not pieces[0].isalpha()
-    return has_number or bool(_MIXED_IN.search(rest)) or not _are_words(pieces)
+    ends_in_number = len(pieces) == 1 and pieces[0][-1].isdigit()
+    return ends_in_number or bool(_MIXED_IN.search(rest)) or not _are_words(pieces)
 
 
 def _is_token(text: str) -> bool:
@@ -423,11 +434,11 @@ def _are_words(pieces: list[str]) -> bool:
         digits = sum(map(str.isdigit, letters))
         return digits * 7 < len(letters) and _share(pieces) > _WORDS_SHARE
     humps = sum(len(_HUMP.findall(piece)) for piece in pieces)
-    if len(letters) >= 8 and len(letters) < 2.5 * humps:
+    if _SHORT <= len(letters) < 2.5 * humps:
         return False  # capitals anywhere
-    # Of few letters too little is known: abbreviations are no words either.
-    least = _WORDS_SHARE if len(letters) >= 12 else 0.15 if len(letters) >= 8 else 0
-    return _share(pieces) >= least
+    least = _LONG_SHARE if letters.islower() or letters.isupper() else _WORDS_SHARE
+    least = least if len(letters) >= _LONG else _SHORT_SHARE
+    return len(letters) < _SHORT or _share(pieces) >= least
 
 
 def _share(pieces: list[str]) -> float:

@@ -81,6 +81,9 @@ track = click.option(
     help="Take every function of modules such as `pricing.*` as tracked; may be repeated.",
 )
 
+secrets = click.option(
+    "--secrets", is_flag=True, help="Push values that look like credentials: they are meant."
+)
 allow = click.option(
     "--allow",
     multiple=True,

@@ -16,6 +16,7 @@ from scatter.cli.app import (
     check_allow,
     client_of,
     complete_function,
+    secrets,
     settings_of,
     track,
 )
@@ -56,6 +57,7 @@ wait = click.option(
 )
 @track
 @allow
+@secrets
 @click.option("--force", is_flag=True, help="Go over somebody else's version.")
 @why
 @dry
@@ -68,6 +70,7 @@ def push_(
     only: tuple[str, ...],
     track: tuple[str, ...],
     allow: tuple[str, ...],
+    secrets: bool,
     force: bool,
     message: str,
     dry_run: bool,
@@ -86,7 +89,7 @@ def push_(
     client, settings = client_of(ctx), settings_of(ctx)
     releases: Releases = client.releases
     chosen = paths or tuple(Path(p) for p in settings.paths)
-    workspace = open_workspace(chosen, track or settings.track, strict=not only)
+    workspace = open_workspace(chosen, track or settings.track, strict=not only, secrets=secrets)
     before = dict(releases.functions())
     candidates = _chosen(releases, workspace, only, check_allow(allow))
     pushed = releases.push(candidates, message=message, force=force, dry_run=dry_run)

@@ -59,7 +59,11 @@ def explain_(
 
 
 def open_workspace(
-    paths: tuple[Path, ...], patterns: tuple[str, ...], *, strict: bool = False
+    paths: tuple[Path, ...],
+    patterns: tuple[str, ...],
+    *,
+    strict: bool = False,
+    secrets: bool = False,
 ) -> Workspace:
     """Return what the files hold; say what is wrong with them.
 
@@ -71,7 +75,7 @@ def open_workspace(
     from scatter.watch import Text
     from scatter.workspace import Workspace
 
-    workspace = Workspace(paths, track=patterns)
+    workspace = Workspace(paths, track=patterns, secrets=secrets)
     problems = workspace.load().problems
     text = Text(colour=in_colour(sys.stderr))
     for problem in problems:

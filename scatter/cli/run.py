@@ -7,17 +7,22 @@ from pathlib import Path
 
 import click
 
-from scatter.cli.app import client_of, settings_of, track
+from scatter.cli.app import client_of, secrets, settings_of, track
 from scatter.cli.output import data, in_colour, say
 
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @track
+@secrets
 @click.option("--diff", "show_diff", is_flag=True, help="Show what each push changed.")
 @click.pass_context
 def watch_(
-    ctx: click.Context, paths: tuple[Path, ...], track: tuple[str, ...], show_diff: bool
+    ctx: click.Context,
+    paths: tuple[Path, ...],
+    track: tuple[str, ...],
+    secrets: bool,
+    show_diff: bool,
 ) -> None:
     """Push functions as they are saved. What one save changed is one release.
 
@@ -45,6 +50,7 @@ def watch_(
             on_event=show,
             ask=asker(settings),
             track=track or settings.track,
+            secrets=secrets,
         )
     except KeyboardInterrupt:
         say("Stopped.")

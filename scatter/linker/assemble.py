@@ -14,13 +14,13 @@ Invariants
 """
 
 from __future__ import annotations
-import __future__
 
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
+from scatter.analysis.chunks import future_flags
 from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
 
@@ -123,7 +123,7 @@ def compiled(
     """
     try:
         module = _factory(*body())
-        code: CodeType = compile(module, file, "exec", _future_flags(part), dont_inherit=True)
+        code: CodeType = compile(module, file, "exec", future_flags(part.future), dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise Refused(
             "bad-source",
@@ -192,13 +192,6 @@ def _factory(given: Iterable[str], body: list[ast.stmt]) -> ast.Module:
     assert isinstance(factory, ast.FunctionDef)
     factory.body = body
     return ast.fix_missing_locations(module)
-
-
-def _future_flags(part: Part) -> int:
-    flags = 0
-    for name in part.future:
-        flags |= getattr(getattr(__future__, name, None), "compiler_flag", 0)
-    return flags
 
 
 def _rename(code: CodeType, owner: tuple[str, str]) -> CodeType:

@@ -207,17 +207,15 @@ def _moved(old: _Parameters, new: _Parameters) -> str:
     for place in range(_most(old, new)):
         was, now = old.at(place), new.at(place)
         if was and now and was != now and (new.knows(was) or old.knows(now)):
-            before, after = _differing(_listed(old, new), _listed(new, old))
+            before, after = _differing(_listed(old), _listed(new))
             return f"parameters changed places: `{before}` is now `{after}`"
     return ""
 
 
-def _listed(one: _Parameters, other: _Parameters) -> list[str]:
-    """Return the parameters as they are written, without defaults; no `self` that both have."""
-    skip = one.has_self and one.positional[:1] == other.positional[:1]
+def _listed(one: _Parameters) -> list[str]:
+    """Return the parameters as they are written, without their defaults."""
     rest = one.star or ("*" if one.keywords else "")
-    names = (*one.positional[skip:], rest, *one.keywords, one.double)
-    return [name for name in names if name]
+    return [name for name in (*one.positional, rest, *one.keywords, one.double) if name]
 
 
 def _differing(before: list[str], after: list[str]) -> tuple[str, str]:

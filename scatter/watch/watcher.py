@@ -39,6 +39,7 @@ def watch(
     stop_event: threading.Event | None = None,
     ask: Ask | None = None,
     track: Sequence[str] = (),
+    secrets: bool = False,
 ) -> None:
     """Push every saved change of a tracked function, until `stop_event` is set.
 
@@ -52,13 +53,16 @@ def watch(
         ask: How to wait for processes to acknowledge a push (`scatter.watch.ask`); None: nobody
             is asked.
         track: Patterns of modules of which every function is tracked.
+        secrets: Push texts that look like credentials.
 
     Raises:
         UsageError: A path does not exist.
         KeyboardInterrupt: In the main thread, on Ctrl-C.
 
     """
-    watcher = Watcher(Workspace(paths, track=track), releases, on_event=on_event, ask=ask)
+    watcher = Watcher(
+        Workspace(paths, track=track, secrets=secrets), releases, on_event=on_event, ask=ask
+    )
     watcher.run(stop_event or threading.Event())
 
 

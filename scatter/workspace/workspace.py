@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from scatter.analysis import ModuleSource, SourceError
@@ -108,6 +109,7 @@ class Workspace:
         paths: Iterable[Path | str],
         *,
         track: Sequence[str] = (),
+        secrets: bool = False,
         settle_s: float = SETTLE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -116,6 +118,7 @@ class Workspace:
         Args:
             paths: Files and directories.
             track: Patterns of modules of which every function is tracked.
+            secrets: Take texts that look like credentials as meant.
             settle_s: How long a save in doubt must stay the same to be believed.
             clock: Seconds that only grow.
 
@@ -129,6 +132,7 @@ class Workspace:
                 raise UsageError(f"{root} does not exist. Name files or directories to read.")
         self.directories: frozenset[Path] = frozenset()
         self._track = tuple(track)
+        self._secrets = secrets
         self._project = _project_of(self.roots)
         self._modules = Modules(self._project)
         self._asked: set[str] = set()
@@ -179,7 +183,7 @@ class Workspace:
             source = None if is_test(path) else self._source_naming(path, words)
             if source is not None:
                 sources.append(source)
-        users = Users(sources, lambda module: self._find(module, _Found(now=self._clock())))
+        users = Users(sources, partial(self._find, found=_Found(now=self._clock())))
         for helper in helpers:
             yield from users.strangers(helper)
 
@@ -376,7 +380,8 @@ class Workspace:
         built: dict[str, Built] = {}
         for key, function in source.tracked.items():
             try:
-                one = build(source, key, find=lambda module: self._find(module, found))
+                find = partial(self._find, found=found)
+                one = build(source, key, find=find, secrets=self._secrets)
                 name = check(one.bundle.function)
             except (Refused, UsageError) as error:
                 found.problems.append(_refused(error, source.file, function.line))
