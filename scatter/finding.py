@@ -33,19 +33,43 @@ def functions_of(module: ModuleType) -> dict[str, FunctionType]:
     Those inside other functions are left out, and those that nothing of the module leads to.
     """
     scope = vars(module)
-    return _unique(_Search(scope, getattr(module, "__file__", None) or "").run(scope, ""))
+    found = _Search(scope, getattr(module, "__file__", None) or "").run(scope, "")
+    return _unique(found, scope, "")
 
 
 def functions_in(owner: type, scope: dict[str, Any]) -> dict[str, FunctionType]:
     """Return key → method of every method that a class of a module's globals `scope` has."""
-    return _unique(_Search(scope, "").run(dict(vars(owner)), f"{owner.__qualname__}."))
+    names, prefix = dict(vars(owner)), f"{owner.__qualname__}."
+    return _unique(_Search(scope, "").run(names, prefix), names, prefix)
 
 
-def _unique(found: Iterator[tuple[str, FunctionType]]) -> dict[str, FunctionType]:
+def _unique(
+    found: Iterator[tuple[str, FunctionType]], names: dict[str, Any], prefix: str
+) -> dict[str, FunctionType]:
+    """Return key → function; of several that share their code the one that is held under the key.
+
+    Of several definitions nobody knows which one is meant: the next edit may add another.
+    """
     by_key: dict[str, dict[int, FunctionType]] = {}
     for key, function in found:
         by_key.setdefault(key, {})[id(function)] = function
-    return {key: next(iter(same.values())) for key, same in by_key.items() if len(same) == 1}
+    chosen: dict[str, FunctionType] = {}
+    for key, same in by_key.items():
+        held = same.get(id(_held(key.removeprefix(prefix), names)))
+        if len(same) == 1:
+            chosen[key] = next(iter(same.values()))
+        elif held is not None and len({function.__code__ for function in same.values()}) == 1:
+            chosen[key] = held
+    return chosen
+
+
+def _held(key: str, names: dict[str, Any]) -> Any:
+    """Return what is held under a key, without calling anything."""
+    value: Any = None
+    for name in key.split("."):
+        value = names.get(name)
+        names = dict(vars(value)) if isinstance(value, type) else {}
+    return value
 
 
 class _Search:
@@ -80,8 +104,15 @@ class _Search:
             self._add(value, 0)
 
     def _class(self, value: type) -> Iterator[tuple[str, FunctionType]]:
-        if value.__module__ == self._scope.get("__name__"):
+        if self._is_own_class(value):
             yield from self._names_in(dict(vars(value)), f"{value.__qualname__}.")
+
+    def _is_own_class(self, value: type) -> bool:
+        """Return whether a class is the module's; some say that they are of another one."""
+        if value.__module__ == self._scope.get("__name__"):
+            return True
+        members = (getattr(m, "__func__", m) for m in list(vars(value).values()))
+        return any(getattr(m, "__globals__", None) is self._scope for m in members)
 
     def _accessors(self, value: property) -> Iterator[tuple[str, FunctionType]]:
         for kind, function in (("setter", value.fset), ("deleter", value.fdel)):

@@ -366,3 +366,65 @@ def test_an_agent_tracks_modules_that_match_also_those_imported_later(tmp_path: 
         "['early.one:one', 'early:top', 'late:L.m', 'late:late']",
         "SourceFileLoader True",
     ]
+
+
+# what the corpus of other people's packages has found --------------------------------------------
+
+
+def test_a_name_through_stars_is_the_live_one_and_all_is_heeded(lab: Lab) -> None:
+    lab.write("from stars.errors import *\nfrom stars.algos import *\n", "stars.__init__")
+    lab.write("class E(Exception): pass\n", "stars.errors")
+    lab.write("from stars.sub import *\n", "stars.algos")
+    sub = '__all__ = ["g"]\nfrom stars import E\ndef g(): raise E("x")\n'
+    lab.write(sub, "stars.sub")
+    program = whole(lab, "stars.use", 'import stars as nx\ndef f(): return nx.E("y")\n')
+    program.push(program.text.replace('"y"', '"z"'), "f")
+    assert str(program.f()) == "z"
+    assert isinstance(program.f(), sys.modules["stars.errors"].E)
+
+
+def test_methods_of_a_class_that_says_it_is_of_another_module(lab: Lab) -> None:
+    text = 'class A:\n    def f(self): return 1\nA.__module__ = "public"\n'
+    program = whole(lab, "says_other", text)
+    program.push(text.replace("return 1", "return 2"), "A.f")
+    assert program.A().f() == 2
+
+
+def test_a_function_whose_code_another_one_shares(lab: Lab) -> None:
+    text = 'import types\ndef f(): return 1\ng = types.FunctionType(f.__code__, globals(), "g")\n'
+    program = whole(lab, "shared_code", text)
+    program.push(text.replace("return 1", "return 2"), "f")
+    assert (program.f(), program.g()) == (2, 1)
+
+
+def test_a_class_body_that_uses_its_own_tracked_methods(lab: Lab) -> None:
+    text = (
+        "class A:\n    def f(self): return 1\n    g = f\n    h = property(f)\n"
+        "def make(): return A().g(), A().h\n"
+    )
+    program = whole(lab, "own_methods", text)
+    program.push(text.replace("A().g(),", "A().g(), 0,"), "make")
+    assert program.make() == (1, 0, 1)
+
+
+def test_members_of_a_class_that_cannot_be_found_are_not_asked_for(lab: Lab) -> None:
+    text = (
+        "import functools\nimport re\ndef deprecated(why):\n    def wrap(cls):\n"
+        "        @functools.wraps(cls)\n        def make(*a): return cls(*a)\n"
+        "        return make\n    return wrap\n@deprecated('old')\nclass A:\n"
+        "    RE = re.compile('x')\n    def run(self, text): return self.RE.sub('y', text)\n"
+    )
+    program = whole(lab, "lost_class", text)
+    program.push(text.replace("'y'", "'z'"), "A.run")
+    assert program.A().run("x") == "z"
+
+
+def test_a_block_with_branches_does_not_need_the_state_that_it_makes_itself(lab: Lab) -> None:
+    text = (
+        "import os\nimport scatter\nif os.name == 'nt':\n    _replace = os.windll.x\n"
+        "    _replace.argtypes = []\n    def rename(a): return _replace\nelse:\n"
+        "    def rename(a): return a, 1\n@scatter.track\ndef f(): return rename(0)\n"
+    )
+    program = lab.module(text, "branches_state")
+    program.push(text.replace("a, 1", "a, 2"), "f")
+    assert program.f() == (0, 2)

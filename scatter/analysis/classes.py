@@ -58,7 +58,8 @@ def without_methods(source: str, name_of: NameOf) -> ClassText:
         indent = lines[first][: len(lines[first]) - len(lines[first].lstrip())]
         lines[first : last + 1] = [f"{indent}{_MARK + name!r}"]
     stripped = "\n".join(lines)
-    return ClassText(stripped, uses_of(stripped), tuple(nodes))
+    uses = uses_of(stripped) & uses_of(source)  # a body may use the methods that were taken out
+    return ClassText(stripped, uses, tuple(nodes))
 
 
 def _tracked(source: str, name_of: NameOf) -> Iterator[tuple[str, FunctionNode]]:

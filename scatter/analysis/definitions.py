@@ -72,7 +72,7 @@ class _Definitions:
                     kind=kind,
                     source=whole,
                     line=node.lineno,
-                    uses=uses - {name},
+                    uses=uses - inner.keys(),
                     targets=targets_of(found),
                 )
 

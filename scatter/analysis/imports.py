@@ -6,7 +6,7 @@ Not here: whether there is such a module, and where its file is.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from scatter.analysis.records import Definition, Target
@@ -88,3 +88,29 @@ def stars_in(statements: Iterator[ast.stmt], package: str) -> tuple[str, ...]:
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
     ]
     return tuple(reversed(dict.fromkeys(found)))
+
+
+def exported_by(statements: Iterable[ast.stmt]) -> frozenset[str] | None:
+    """Return what `__all__` says that a module exports; None if it has none, or makes it."""
+    names: frozenset[str] | None = None
+    for node in statements:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
+                names = _texts(value)
+            case ast.AnnAssign(target=ast.Name(id="__all__"), value=ast.expr() as value):
+                names = _texts(value)
+            case ast.AugAssign(target=ast.Name(id="__all__"), value=value):
+                more = _texts(value)
+                if names is None or more is None:
+                    return None
+                names |= more
+            case _:
+                pass
+    return names
+
+
+def _texts(node: ast.expr) -> frozenset[str] | None:
+    elements = node.elts if isinstance(node, (ast.List, ast.Tuple, ast.Set)) else None
+    if elements is None or not all(isinstance(e, ast.Constant) for e in elements):
+        return None
+    return frozenset(str(e.value) for e in elements if isinstance(e, ast.Constant))

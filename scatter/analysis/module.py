@@ -20,7 +20,7 @@ from functools import cached_property
 from scatter.analysis.classes import ClassText, without_methods
 from scatter.analysis.definitions import read_definitions
 from scatter.analysis.functions import read_functions, read_inner, spellings_of_track
-from scatter.analysis.imports import stars_in
+from scatter.analysis.imports import exported_by, stars_in
 from scatter.analysis.reading import globals_assigned_in
 from scatter.analysis.records import Definition, FunctionSource
 from scatter.analysis.text import Text
@@ -96,6 +96,16 @@ class ModuleSource:
     def stars(self) -> tuple[str, ...]:
         """Modules of which it imports everything, the one that wins first."""
         return stars_in(flat(self._text.tree.body), self.package)
+
+    @cached_property
+    def _exported(self) -> frozenset[str] | None:
+        return exported_by(flat(self._text.tree.body))
+
+    def exports(self, name: str) -> bool:
+        """Return whether a star import of the module brings a name, if the module has it."""
+        if self._exported is not None:
+            return name in self._exported
+        return not name.startswith("_")
 
     @cached_property
     def functions(self) -> Mapping[str, FunctionSource]:

@@ -187,18 +187,21 @@ class Reach:
         self, source: ModuleSource, name: str, seen: tuple[str, ...] = ()
     ) -> Definition | None:
         """Return the import of one name that the star imports of a module stand for."""
-        if name.startswith("_") or not source.stars or _is_known(source, name):
+        if not source.stars or _is_known(source, name):
             return None
         others = list[str]()
         for module in source.stars:
             star = self._find(module)
             if star is None:
                 others.append(module)
-            elif star.name not in (*seen, source.name) and (
-                name in star.definitions or self._from_star(star, name, (*seen, source.name))
+            elif (
+                star.name not in (*seen, source.name)
+                and star.exports(name)
+                and (name in star.definitions or self._from_star(star, name, (*seen, source.name)))
             ):
                 return _import_of(name, (module,), (Target(module, name),))
-        return _import_of(name, others, ()) if others and not seen else None
+        is_public = not name.startswith("_")
+        return _import_of(name, others, ()) if others and is_public and not seen else None
 
     def _find(self, module: str) -> ModuleSource | None:
         if module == self._own.name:

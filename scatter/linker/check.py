@@ -55,7 +55,9 @@ def check_members(bundle: Bundle, home: Home, deployed: FunctionType | None) -> 
         return
     owner = bundle.qualname.rpartition(".")[0]
     bound = home.base.class_bodies.get(owner, frozenset())
-    live = live_class(bundle, home, deployed)
+    live = _find_class(owner, home, deployed)
+    if live is None:
+        return  # a decorator put another thing in its place: nobody can tell
     missing = [
         name
         for name in bundle.members
@@ -83,13 +85,8 @@ def live_class(bundle: Bundle, home: Home, deployed: FunctionType | None = None)
 
     """
     owner = bundle.qualname.rpartition(".")[0]
-    first, *rest = owner.split(".")
-    found: Any = home.globals.get(first)
-    if not isinstance(found, type):  # a new class, or one in whose place a decorator put another
-        found = home.newest.get(first) or _class_of(deployed)
-    for name in rest:
-        found = getattr(found, name, None)
-    if not isinstance(found, type):
+    found = _find_class(owner, home, deployed)
+    if found is None:
         raise Refused(
             "missing-class",
             f"`{bundle.function}` is a method of `{owner}`, and this process has no such class.",
@@ -100,6 +97,17 @@ def live_class(bundle: Bundle, home: Home, deployed: FunctionType | None = None)
 
 def _listed(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+def _find_class(owner: str, home: Home, deployed: FunctionType | None) -> type | None:
+    """Return the live class of a qualname; None if there is none."""
+    first, *rest = owner.split(".")
+    found: Any = home.globals.get(first)
+    if not isinstance(found, type):  # a new class, or one in whose place a decorator put another
+        found = home.newest.get(first) or _class_of(deployed)
+    for name in rest:
+        found = getattr(found, name, None)
+    return found if isinstance(found, type) else None
 
 
 def _class_of(function: FunctionType | None) -> Any:

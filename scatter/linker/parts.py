@@ -130,7 +130,7 @@ class _Making:
             self._make(part)
         code, (target, in_class) = self._make(self._parts[-1])
         for cell, ref in self._late:
-            cell.cell_contents = self._wiring.value(ref)
+            cell.cell_contents = self._wiring.final(ref)
         return Made(target=target, in_class=in_class, code=code, classes=self._classes)
 
     def _make(self, part: Part) -> tuple[CodeType, tuple[Any, Any]]:

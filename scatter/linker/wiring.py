@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from scatter.analysis.imports import absolute
 from scatter.bundle import Part
+from scatter.errors import Refused
 from scatter.linker.home import Home
 
 
@@ -68,6 +69,24 @@ class Wiring:
     def value(self, ref: Ref) -> Any:
         """Return what a reference means; None as long as it is not made."""
         return self._values.get(ref) if ref.name else self._view(ref.module)
+
+    def final(self, ref: Ref) -> Any:
+        """Return what a reference means once all is made.
+
+        Raises:
+            Refused: `missing-import`, when a circle of imports leads to nothing.
+
+        """
+        if ref in self._values or not ref.name:
+            return self.value(ref)
+        scope = self._homes(ref.module).globals
+        if ref.name in scope:
+            return scope[ref.name]
+        raise Refused(
+            "missing-import",
+            f"`{ref.name}` of module `{ref.module}` is imported in a circle, and defined nowhere.",
+            hint="Import it from the module that defines it.",
+        )
 
     def made(self, module: str, values: Mapping[str, Any]) -> None:
         """Take up the values of what travels in a module."""
