@@ -420,6 +420,12 @@ def _start(kind: str, function: Any) -> tuple[Any, Callable[[], Any]]:
     return running, lambda: _finish(anext(running))
 
 
+def _code_of(running: Any) -> Any:
+    return next(
+        getattr(running, n) for n in ("gi_code", "cr_code", "ag_code") if hasattr(running, n)
+    )
+
+
 def _finish(coroutine: Any) -> Any:
     try:
         coroutine.send(None)
@@ -440,15 +446,12 @@ def test_what_a_suspended_call_runs_stays_until_that_ends(
 
     program = lab.module(text(0))
     vars(program.module)["pause"] = _Pause
-    code = None
-    for number in (1, *range(2, 2 * KEPT)):
-        (linked,) = program.push(text(number), "f").linked.values()
-        if number == 1:
-            code = weakref.ref(linked.target.__code__)
-            running, end = _start(kind, program.f)
-        del linked
+    program.push(text(1), "f")
+    running, end = _start(kind, program.f)
+    code = weakref.ref(_code_of(running))
+    for number in range(2, 2 * KEPT):
+        program.push(text(number), "f")
     gc.collect()
-    assert code is not None
     assert 1 not in program.slot("f").loaded
     assert code() is not None
     assert end() == 1
@@ -461,7 +464,7 @@ def test_what_a_suspended_call_runs_stays_until_that_ends(
 
 @pytest.mark.parametrize("helper", [False, True], ids=["direct", "private helper"])
 def test_what_a_thread_is_inside_of_stays_until_it_returns(lab: Lab, helper: bool) -> None:
-    body = "def f(gate, other):\n    gate.set()\n    other.wait()\n    return {name}\n"
+    body = "def f(enter, leave):\n    enter()\n    leave.wait()\n    return {name}\n"
 
     def text(number: int) -> str:
         name = "help()" if helper and number else str(number)
@@ -469,24 +472,28 @@ def test_what_a_thread_is_inside_of_stays_until_it_returns(lab: Lab, helper: boo
         return head + body.replace("{name}", name)
 
     program = lab.module(text(0))
-    (linked,) = program.push(text(1), "f").linked.values()
-    code = weakref.ref(linked.target.__code__)
-    del linked
-    gate, other, results = threading.Event(), threading.Event(), list[int]()
-    thread = threading.Thread(target=lambda: results.append(program.f(gate, other)))
+    program.push(text(1), "f")
+    inside, leave = threading.Event(), threading.Event()
+    codes, results = list[weakref.ref[Any]](), list[int]()
+
+    def enter() -> None:
+        codes.append(weakref.ref(sys._getframe(1).f_code))
+        inside.set()
+
+    thread = threading.Thread(target=lambda: results.append(program.f(enter, leave)))
     thread.start()
     try:
-        assert gate.wait(20)
+        assert inside.wait(20)
         for number in range(2, 2 * KEPT):
             program.push(text(number), "f")
         gc.collect()
-        assert code() is not None
+        assert codes[0]() is not None
     finally:
-        other.set()
+        leave.set()
         thread.join()
     assert results == [1]
     gc.collect()
-    assert code() is None
+    assert codes[0]() is None
 
 
 def test_a_callback_that_a_version_left_keeps_what_it_needs_and_no_more(lab: Lab) -> None:
@@ -610,6 +617,7 @@ def test_a_version_that_was_asked_for_by_number_goes_when_it_is_dropped(
     pinned = [scatter.get(name, number) for number in (1, 2, 3)]
     assert [function() for function in pinned] == [1, 2, 3]
     gone = [weakref.ref(function) for function in pinned]
+    gc.collect()
     assert len(_source_texts(name)) == 3
     del pinned
     gc.collect()

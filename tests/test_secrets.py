@@ -41,6 +41,7 @@ FORMS = {
     "https://ann:|p%40ss%2Fword9@example.org/x?y=1": "a password in a URL",
     "-----BEGIN RSA |PRIVATE KEY-----\\nMIIEowIBAAKCAQEAx0f4ks": "a private key",
     "-----BEGIN OPENSSH |PRIVATE KEY-----\\nb3BlbnNzaC1rZXktdjEAAAAABG": "a private key",
+    "-----BEGIN EC |PRIVATE KEY-----\\nMIIEowxxxIBAAKCAQEAx0f4ks": "a private key",
     "-----BEGIN |PRIVATE KEY-----\\nMIIEowIBAAKCAQEAx0f4ks": "a private key",
 }
 
@@ -144,6 +145,7 @@ NAMED = [
     ('access_token = "tok_8f3k2j1l"', "access_token"),
     ('access_token = "internal|bb88df6b4c2244e7"', "access_token"),
     ('token = "qmzxkvhtrwplbncd"', "token"),
+    ('token = "tHeReAnDiN"', "token"),
     ('token = "dGhpc2lzYXNlY3JldA=="', "token"),
     ('secret = "JBSWY3DPEHPK3PXP"', "secret"),
     ('SECRET_KEY = "jX8^2k!vQ)9w_p=4z@r#m6b$n*5t(1c&h+3y%s7d0f-ega"', "SECRET_KEY"),
@@ -207,6 +209,8 @@ HARMLESS = [
     "AWSAccessKeyId",
     "id_token",
     "csrfmiddlewaretoken",
+    "sqlalchemyurl",
+    "mysqldump",
     "client_secret_basic",
     "oauth2",
     "sha256",
@@ -264,7 +268,8 @@ OTHER_NAMES = [
     f'compass = "{RANDOM}"',
     f'author = "{RANDOM}"',
     f'x = {{"AWS::IAM::AccessKey": "{RANDOM}"}}',
-    f'x = {{"the password": "{RANDOM}"}}',
+    f'x = {{"what: a_token": "{RANDOM}"}}',
+    f'x = {{"{"many_" * 12}token": "{RANDOM}"}}',
     f'x = {{"token": {{"id": [["{RANDOM}"]]}}}}',
     f'login("user", "password", "{RANDOM}", 1)',
     f'token = find("{RANDOM}")',
@@ -318,8 +323,9 @@ def test_a_text_is_told_once_by_its_form_or_its_nearest_name() -> None:
         "-" * 100_000 + "1",
         "\tx\n y",
         "'\\N{no}'",
+        "'\ud800'",
     ],
-    ids=["open text", "open call", "null", "deep", "deeper", "indents", "escape"],
+    ids=["open text", "open call", "null", "deep", "deeper", "indents", "escape", "surrogate"],
 )
 def test_what_is_no_python_raises_nothing_and_known_forms_are_told(broken: str) -> None:
     assert secrets_in(f'{broken}\npassword = "hunter2"') in ((), (("`password`", 2),))
@@ -416,7 +422,11 @@ SECRET_VALUES = [
     ("x", b"hV7q2LxPz9RtYw3KdBn8MfGs5JcAe1Uo"),
     ("x", bytes(range(3, 250, 7))),
     ("x", "https://example.org/hook/hV7q2LxPz9RtYw3KdBn8MfGs5JcAe1Uo"),
-    ("x", "https://example.org/some/long/words?key=hV7q2LxPz9RtYw3KdBn8MfGs5JcAe1Uo&other=words"),
+    (
+        "x",
+        "https://example.org/an/address/with/some/more/interesting/words/in/it/and/others/after"
+        "?signature=hV7q2LxPz9RtYw3KdBn8MfGs5JcAe1Uo&other=parameters",
+    ),
     ("x", "redis://:s3cret" + "@db/0"),
     ("x", "connect to redis://:s3cret" + "@db/0 at once"),
     *(("x", whole(form)) for form in FORMS),

@@ -427,7 +427,7 @@ def _without_own_name(text: str) -> tuple[str, list[str]]:
 def _are_words(pieces: list[str]) -> bool:
     """Return whether pieces of a text are words; the last may have a number, as in `us-east-1`."""
     *before, last = pieces
-    if all(map(str.isalpha, before)) and _NUMBER_ENDS.fullmatch(last):
+    if _NUMBER_ENDS.fullmatch(last):
         pieces = [*before, last.rstrip("0123456789")]
     letters = "".join(pieces)
     if not letters.isalpha():
