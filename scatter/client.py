@@ -266,7 +266,11 @@ class Client:
             raise deployed_is_live(state)
         if slot is None or not slot.held:
             self._run(state.live, state)
-        return self._slot(state.function).function
+        slot = self._slot(state.function)
+        if slot.bare:  # it was tracked with its module; whoever asks for it wants the verbs
+            self.registry.dress(slot.name)
+            verbs.attach(slot.function, slot.name)
+        return slot.function
 
     def _pinned(self, version: Version) -> FunctionType:
         """Return a function outside the registry that runs one version for good."""

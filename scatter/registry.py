@@ -153,6 +153,13 @@ class Registry:
         with self._lock:
             self._slots[name].held = held
 
+    def dress(self, name: str) -> None:
+        """Give a function that was tracked with its module the attributes that others have."""
+        with self._lock:
+            slot = self._slots[name]
+            slot.bare = False
+            slot.show()
+
     def saw(
         self,
         name: str,

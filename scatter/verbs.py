@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import CodeType, FunctionType
 
-from scatter.bases import undecorated
+from scatter.bases import deployed_code
 from scatter.errors import UsageError
 
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
@@ -140,8 +140,7 @@ def _set(function: FunctionType, verbs: Verbs) -> None:
 
 
 def _shipped_code(function: FunctionType) -> CodeType:
-    before = function.__dict__.get("__scatter__")
-    return before.shipped_code if isinstance(before, Verbs) else undecorated(function).__code__
+    return deployed_code(function)
 
 
 def _awaitable(name: str, verb: Callable[..., Any]) -> Callable[..., Any]:

@@ -1767,3 +1767,20 @@ def test_a_newcomer_reads_a_bounded_part_of_a_long_log(
     assert size < 400 * len(entry)
     writer.store.close()
     newcomer.store.close()
+
+
+def test_get_gives_a_function_that_was_tracked_with_its_module_its_verbs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bob: Colleague, here: None
+) -> None:
+    (tmp_path / "tracked_whole.py").write_text("def score():\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("tracked_whole")
+    assert scatter.track_module(module) == ("tracked_whole:score",)
+    assert not hasattr(module.score, "pull")
+    assert scatter.push("tracked_whole:score") == {"tracked_whole:score": 1}
+    text = "import scatter\n@scatter.track\ndef score():\n    return 2\n"
+    bob.push("tracked_whole", text)
+    assert scatter.get("tracked_whole:score") is module.score
+    assert (module.score(), module.score.loaded_version) == (2, 2)
+    assert module.score.downgrade() == 1
+    assert module.score() == 1

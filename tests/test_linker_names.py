@@ -291,3 +291,84 @@ def test_a_class_body_that_would_read_the_wrong_name_is_refused(lab: Lab) -> Non
     refusal = program.refusal(edit.replace("return LIMIT", "return LIMIT, K.LIMIT"), "f")
     assert refusal.reason == "shadowed-name"
     assert "Class `K` binds `LIMIT`" in refusal.message
+
+
+# lambdas ------------------------------------------------------------------------------------------
+
+
+def test_a_lambda_that_a_name_is_bound_to_is_a_function_like_others(lab: Lab) -> None:
+    text = HEAD + (
+        "RATE = 2\ndef twice(f): return lambda x: f(f(x))\n"
+        'g = scatter.track(name="tripled")(twice(lambda x: x * RATE))\n'
+    )
+    program = lab.module(text)
+    source = program.source(text)
+    assert list(source.tracked) == ["g"]
+    assert source.tracked["g"].tracked_name == "tripled"
+    program.push(text.replace("x * RATE", "x + RATE"), "g")
+    assert program.g(1) == 5
+
+
+# refusals that whoever pushes may go over ------------------------------------------------------
+
+ALLOWED = {
+    "kind-changed": ("def f(x=1): return x", "async def f(x=1): return x", "f(1)"),
+    "signature-changed": ("def f(x=1): return x", "def f(y, x=1): return y, x", "f(5)"),
+    "missing-name": ("def f(x=1): return x", "def f(x=1): return heplre(x)", "f()"),
+    "class-changed": ("return C().n, x", "return x, C().n", "f()"),
+    "constant-changed-at-run-time": ("N = 1", "N = 2", "f()"),
+}
+
+
+@pytest.mark.parametrize("code", ALLOWED)
+def test_a_judgement_is_left_to_whoever_pushes(lab: Lab, code: str) -> None:
+    old, new, call = ALLOWED[code]
+    text = HEAD + "N = 1\nclass C:\n    n = 1\n@scatter.track\ndef f(x=1): return x\n"
+    if "class" in code:
+        text = text.replace("return x", "return C().n, x")
+    if "constant" in code:
+        text = text.replace("return x", "return N, x")
+    program = lab.module(text)
+    program.module.N = 7 if "constant" in code else 1
+    edited = text.replace(old, new)
+    if "class" in code:
+        edited = edited.replace("n = 1", "n = 2")
+    assert program.refusal(edited, "f").reason == code
+    program.allow = (code,)
+    program.push(edited, "f")
+    try:
+        found = eval(call, {"f": program.f})
+    except NameError as error:
+        found = str(error)
+    if code == "kind-changed":
+        found.close()
+        assert found.__name__ == "f"
+    else:
+        assert (
+            found
+            == {
+                "signature-changed": (5, 1),
+                "missing-name": "name 'heplre' is not defined",
+                "class-changed": (1, 1),
+                "constant-changed-at-run-time": (2, 1),
+            }[code]
+        )
+
+
+def test_a_member_that_is_missing_can_be_allowed(lab: Lab) -> None:
+    text = HEAD + "class C:\n    @scatter.track\n    def f(self): return 1\n"
+    program = lab.module(text)
+    edited = text.replace("return 1", "return self.g()") + "    def g(self): return 2\n"
+    assert program.refusal(edited, "C.f").reason == "missing-member"
+    program.allow = ("missing-member",)
+    program.push(edited, "C.f")
+    with pytest.raises(AttributeError):
+        program.C().f()
+
+
+def test_what_cannot_be_bound_cannot_be_allowed(lab: Lab) -> None:
+    program = lab.module(PLAIN)
+    program.allow = ("missing-import", "missing-state")
+    assert program.refusal(edited("import nowhere_at_all\n", "nowhere_at_all"), "f").reason == (
+        "missing-import"
+    )

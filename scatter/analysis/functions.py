@@ -78,11 +78,11 @@ class _Functions:
         first, last = first_line(node), node.end_lineno or node.lineno
         skip, given = 0, ""
         accessor, members = "", frozenset[str]()
-        tracked = self._track_all
+        decorators = decorators_of(node)
+        skip, given = self._find_track(decorators)
+        tracked = self._track_all or skip > 0
+        skip = skip or (len(decorators) if self._track_all else 0)
         if not isinstance(node, ast.Assign):
-            skip, given = self._find_track(node)
-            tracked = tracked or skip > 0
-            skip = skip or (len(node.decorator_list) if self._track_all else 0)
             accessor = accessor_of(node)
             members = (
                 members_used(node, scope, self._names_of(scope)) if scope and tracked else members
@@ -111,13 +111,24 @@ class _Functions:
             self._class_names[scope] = class_level_names(scope)
         return self._class_names[scope]
 
-    def _find_track(self, node: FunctionNode) -> tuple[int, str]:
+    def _find_track(self, decorators: list[ast.expr]) -> tuple[int, str]:
         """Return (decorators down to `@track`, its `name=`); (0, "") when it has none."""
-        for position, decorator in enumerate(node.decorator_list, start=1):
+        for position, decorator in enumerate(decorators, start=1):
             call = decorator if isinstance(decorator, ast.Call) else None
             if dotted(call.func if call else decorator) in self._spellings:
                 return position, name_argument(call)
         return 0, ""
+
+
+def decorators_of(node: FunctionNode | ast.Assign) -> list[ast.expr]:
+    """Return the decorators of a function, from the top; of a lambda what is called with it."""
+    if not isinstance(node, ast.Assign):
+        return node.decorator_list
+    found, value = list[ast.expr](), node.value
+    while isinstance(value, ast.Call):
+        found.append(value.func)
+        value = value.args[0]
+    return found
 
 
 def accessor_of(node: FunctionNode) -> str:

@@ -10,6 +10,18 @@ def parse_definition(source: str) -> ast.Module:
     return ast.parse(f"if 1:\n{source}" if source[:1] in (" ", "\t") else source)
 
 
+def lambda_in(node: ast.expr) -> ast.Lambda | None:
+    """Return the lambda that an expression is, or hands to decorators called by name."""
+    while isinstance(node, ast.Call) and len(node.args) == 1 and dotted(_called(node)):
+        node = node.args[0]
+    return node if isinstance(node, ast.Lambda) else None
+
+
+def _called(call: ast.Call) -> ast.expr:
+    """Return what a call calls; of `track(name="x")(f)` it is `track`."""
+    return call.func.func if isinstance(call.func, ast.Call) else call.func
+
+
 def dotted(node: ast.expr) -> str:
     """Return `a.b.c` for a dotted name, else an empty string."""
     if isinstance(node, ast.Name):

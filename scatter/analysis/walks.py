@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from scatter.analysis.reading import dotted
+from scatter.analysis.reading import dotted, lambda_in
 from scatter.analysis.records import FunctionNode
 from scatter.analysis.scopes import expression_names
 
@@ -15,12 +15,13 @@ def walk_functions(
 ) -> Iterator[tuple[str, FunctionNode | ast.Assign, ast.ClassDef | None]]:
     """Yield (qualname, node, enclosing class) of functions outside other functions.
 
-    A lambda is one if a statement does nothing but bind it to one name.
+    A lambda is one if a statement does nothing but bind it, or what decorators make of it, to one
+    name.
     """
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield prefix + node.name, node, scope
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+        elif isinstance(node, ast.Assign) and lambda_in(node.value):
             match node.targets:
                 case [ast.Name(id=name)]:
                     yield prefix + name, node, scope

@@ -21,6 +21,7 @@ from types import CodeType
 from typing import Any
 
 from scatter.analysis.chunks import future_flags
+from scatter.analysis.reading import lambda_in
 from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
 
@@ -68,7 +69,9 @@ def target(bundle: Bundle, line: int, rewrite: Rewrite | None = None) -> list[as
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         own = node.decorator_list[bundle.skip :]
         node.decorator_list = [*_place_of_skipped(node, bundle), *own]
-    elif not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda)):
+    elif isinstance(node, ast.Assign) and lambda_in(node.value):
+        node.value = _with_own_decorators(node, bundle.skip)
+    else:
         raise ValueError(f"expected a function, found {type(node).__name__}")
     owner, _, name = bundle.qualname.rpartition(".")
     wrapper = _wrapper_name(owner)
@@ -147,6 +150,15 @@ def execute(source: str, file: str, scope: dict[str, Any]) -> None:
     """Execute a definition of a module, wherever it stood, with `scope` as its globals."""
     module = ast.Module(body=_statements(source, 1), type_ignores=[])
     exec(compile(module, file, "exec", dont_inherit=True), scope)
+
+
+def _with_own_decorators(node: ast.Assign, skip: int) -> ast.expr:
+    """Return what a statement makes of its lambda, without what belongs to the process."""
+    value = node.value
+    for _ in range(skip):
+        assert isinstance(value, ast.Call)
+        value = value.args[0]
+    return value
 
 
 def _place_of_skipped(
