@@ -20,7 +20,7 @@ class Difference(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """Functions that the `helpers` run replaces, whether or not their turn comes."""
+    """Functions (patterns) that the `helpers` run replaces, whether or not their turn comes."""
 
     functions: tuple[str, ...]
     reason: str
@@ -29,6 +29,7 @@ class Shared(NamedTuple):
 _CODE = "a decorator of its own keeps the code object, which an edited function does not have"
 _PATCHED = "it is patched in its module; a private copy does not see that"
 _IDENTITY = "it is compared by identity, or pickled by name; a private copy is another object"
+_CACHED = "its tests empty its cache; a private copy has a cache of its own"
 _FRAMES = "it counts stack frames; a version with private helpers has one more"
 
 DIFFERENCES = (
@@ -50,7 +51,18 @@ SHARED = (
         _PATCHED,
     ),
     Shared(("click.utils:_get_binary_stream",), _IDENTITY),
+    Shared(("dateutil.tz._tzfile:_unpickle", "networkx.classes.function:frozen"), _IDENTITY),
+    Shared(
+        ("packaging._manylinux:*", "packaging._musllinux:*", "packaging.tags:*"),
+        _PATCHED,
+    ),
+    Shared(("packaging.markers:_cached_default_environment",), _CACHED),
 )
+
+REGISTERING = {
+    "_dispatchable": "networkx registers what it decorates by name, and refuses a second one",
+}
+"""Decorators that are run once a name: what stands below them cannot travel as a helper."""
 
 
 def reason_for(package: str, mode: str, test: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corpus_limits import SHARED, reason_for
+from benchmarks.corpus_limits import REGISTERING, SHARED, reason_for
 from benchmarks.corpus_runs import Run
 
 MODES = ("same", "edited", "helpers")
@@ -141,6 +141,7 @@ def markdown(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 def _shared() -> str:
     lines = [f"- `{name}`: {s.reason}" for s in SHARED for name in s.functions]
+    lines += [f"- those under `@{name}`: {why}" for name, why in REGISTERING.items()]
     return "Functions that `helpers` always replaces:\n\n" + "\n".join(lines)
 
 

@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corpus_limits import shared
+from benchmarks.corpus_job import JOB, Job
+from benchmarks.corpus_limits import REGISTERING, shared
 from benchmarks.corpus_packages import PYTEST, Package
-from benchmarks.corpus_plugin import JOB, Job
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 1200
@@ -188,6 +188,7 @@ def run(package: Package, place: Place, mode: str, logs: Path) -> Run:
             leave=package.leave,
             mode=mode.partition("-")[0],
             shared=shared(),
+            registering=tuple(REGISTERING),
             outcomes=str(Path(scratch, "outcomes.jsonl")),
             report=str(Path(scratch, "report.json")),
         )

@@ -428,3 +428,16 @@ def test_a_block_with_branches_does_not_need_the_state_that_it_makes_itself(lab:
     program = lab.module(text, "branches_state")
     program.push(text.replace("a, 1", "a, 2"), "f")
     assert program.f() == (0, 2)
+
+
+def test_a_block_under_type_checking_is_for_type_checkers_too(lab: Lab) -> None:
+    text = (
+        "from __future__ import annotations\nfrom typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import sys\n    if sys.version_info >= (3, 11):\n"
+        "        from typing import Self\n    else:\n"
+        "        from typing_extensions import Self\n"
+        "class A:\n    def f(self) -> Self: return 1\n"
+    )
+    program = whole(lab, "type_checking", text)
+    program.push(text.replace("return 1", "return 2"), "A.f")
+    assert program.A().f() == 2

@@ -815,3 +815,16 @@ def test_untracked_callers_of_a_changed_helper_are_told(project: Desk) -> None:
         8,
     )
     assert not project.workspace.explain("shop:g", None).strangers
+
+
+def test_a_helper_that_reaches_half_of_its_callers_is_noted(project: Desk) -> None:
+    (project.folder / "report.py").write_text(
+        "from util import clean\n\n\ndef total():\n    return clean(1)\n"
+    )
+    project.workspace.refresh()
+    changes = project.save(UTIL.replace("return x\n", "return x + 1\n"), "util.py")
+    (note,) = project.workspace.half_reached(changes.changed)
+    assert (note.kind, note.name, note.file, note.line) == ("half", "deep", "util.py", 8)
+    assert (note.functions, note.holders) == (("shop:f",), ("total (report.py:4)",))
+    changes = project.save(SHOP.replace("return x\n", "return x + 1\n"), "shop.py")
+    assert not project.workspace.half_reached(changes.changed)

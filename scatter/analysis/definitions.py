@@ -73,6 +73,7 @@ class _Definitions:
                     source=whole,
                     line=node.lineno,
                     uses=uses - inner.keys(),
+                    typing_only=typing_only,
                     targets=targets_of(found),
                 )
 

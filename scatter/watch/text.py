@@ -37,6 +37,7 @@ _NOTES = {
     "  processes that may hold instances of the old one will say so, and refuse",
     "body": "changed outside of its tracked methods:\n  that stays as it is in running processes",
     "held": "changed, but what keeps the old one stays in running processes:",
+    "half": "is used by untracked code too, which keeps the deployed one:",
     "unused": "changed, but no tracked function here uses it:\n  nothing was pushed of it",
 }
 _ROOM = 50
@@ -191,7 +192,8 @@ class Text:
     def _(self, event: Note) -> Iterator[str]:
         yield from f"{event.name} ({event.file}:{event.line}) {_NOTES[event.kind]}".split("\n")
         if event.holders:
-            yield f"  held by {_some(event.holders)}"
+            by = "used" if event.kind == "half" else "held"
+            yield f"  {by} by {_some(event.holders)}"
 
     # parts of lines ----------------------------------------------------------------------
 

@@ -203,6 +203,8 @@ class Watcher:
         held, self._held, self._noticed_at = tuple(self._held.values()), {}, None
         if held:
             self._pusher.push(held, noticed_at=since)
+            for note in self._workspace.half_reached(held):
+                self._tell(note)
 
     def _tell(self, event: Event) -> None:
         """Hand an event on; two threads have some to tell."""

@@ -9,7 +9,7 @@ from scatter.bundle import Bundle
 from scatter.bundle.build import Built
 
 ProblemKind = Literal["syntax", "unreadable", "duplicate", "refused"]
-NoteKind = Literal["state", "class", "body", "held", "unused"]
+NoteKind = Literal["state", "class", "body", "held", "unused", "half"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +74,13 @@ class Note:
         kind: `state`: the initial value of a global that stays as it is in running processes;
             `class`: a class, of which processes may hold instances; `body`: a class of which only
             tracked methods are pushed; `held`: a function or constant that state or a class took
-            up when it was made; `unused`: something that no tracked function of the file uses.
+            up when it was made; `unused`: something that no tracked function uses; `half`: a
+            helper that was pushed with those that use it, and that untracked code uses too.
         name: The top-level name.
         file: The file, relative to the project.
         line: Its first line now.
         functions: Tracked functions of that file that use it.
-        holders: For `held`: what took it up.
+        holders: For `held`: what took it up. For `half`: the untracked code, and where it is.
 
     """
 

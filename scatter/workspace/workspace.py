@@ -173,6 +173,27 @@ class Workspace:
         helpers = [Place(*helper) for helper in changed_helpers(explanation, built)]
         return replace(explanation, strangers=tuple(self._strangers(helpers)))
 
+    def half_reached(self, changed: Iterable[Changed]) -> tuple[Note, ...]:
+        """Return a note for each changed helper that untracked code uses too."""
+        found: dict[str, Note] = {}
+        for one in changed:
+            if one.before is None or one.name not in self.functions:
+                continue
+            explanation = self.explain(one.name, one.before)
+            for stranger in explanation.strangers:
+                piece = next(p for p in explanation.changed if p.name.endswith(stranger.helper))
+                user = f"{stranger.user} ({stranger.file}:{stranger.line})"
+                note = found.get(piece.name)
+                found[piece.name] = Note(
+                    kind="half",
+                    name=stranger.helper,
+                    file=piece.file,
+                    line=piece.line,
+                    functions=tuple(dict.fromkeys((*(note.functions if note else ()), one.name))),
+                    holders=tuple(dict.fromkeys((*(note.holders if note else ()), user))),
+                )
+        return tuple(found.values())
+
     def _strangers(self, helpers: Sequence[Place]) -> Iterator[Stranger]:
         """Yield the untracked code of the project that uses helpers, but tests."""
         if not helpers:
