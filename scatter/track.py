@@ -67,10 +67,10 @@ def track(function: Any = None, /, *, name: str | None = None) -> Any:  # noqa: 
 def track_function(given: F, name: str | None = None) -> F:
     """Track `given`, which may wrap a plain function as a static or class method or property."""
     function = _plain(given)
-    full = check(name) if name else _name_of(function)
-    if full in REGISTRY.slots() and REGISTRY.get(full) is not None:
-        _renew_base(full, function)
     source = bases.definition_text(function)
+    full = check(name) if name else _name_of(function, source)
+    if REGISTRY.get(full) is not None:
+        _renew_base(full, function)
     attach(function, full)
     REGISTRY.add(full, function, source=source)
     return given
@@ -85,7 +85,7 @@ def _renew_base(full: str, function: FunctionType) -> None:
 
 def _plain(given: Any) -> FunctionType:
     """Return the plain function in what `track` was given."""
-    function = getattr(given, "fget", None) if isinstance(given, property) else given
+    function = _accessor(given) if isinstance(given, property) else given
     if isinstance(function, (staticmethod, classmethod)):
         function = function.__func__
     if isinstance(function, FunctionType):
@@ -96,8 +96,14 @@ def _plain(given: Any) -> FunctionType:
     )
 
 
-def _name_of(function: FunctionType) -> str:
-    qualname = function.__qualname__
+def _accessor(given: property) -> Any:
+    """Return the function that was made part of a property last: that on the lowest line."""
+    own = [f for f in (given.fget, given.fset, given.fdel) if isinstance(f, FunctionType)]
+    return max(own, key=lambda function: function.__code__.co_firstlineno, default=given.fget)
+
+
+def _name_of(function: FunctionType, source: str) -> str:
+    qualname = function.__qualname__ + _kind_of_accessor(function, source)
     if "<" in qualname:
         raise NotTrackable(
             f"`{qualname}` is defined inside another function, so its place is no name. "
@@ -110,3 +116,15 @@ def _name_of(function: FunctionType) -> str:
         f"Its file would make the name of `{qualname}` {full!r}, which is none: expected "
         "identifiers joined by dots. Rename the file, or use @scatter.track(name=...)."
     )
+
+
+def _kind_of_accessor(function: FunctionType, source: str) -> str:
+    """Return `.setter` or `.deleter` if the decorators above a function say that it is one."""
+    for line in source.split("\n"):
+        text = line.strip()
+        if text.startswith(("def ", "async def ")):
+            break
+        for kind in (".setter", ".deleter"):
+            if text.startswith("@") and text.endswith(f"{function.__name__}{kind}"):
+                return kind
+    return ""

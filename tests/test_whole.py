@@ -441,3 +441,22 @@ def test_a_block_under_type_checking_is_for_type_checkers_too(lab: Lab) -> None:
     program = whole(lab, "type_checking", text)
     program.push(text.replace("return 1", "return 2"), "A.f")
     assert program.A().f() == 2
+
+
+@pytest.mark.parametrize(
+    "order", ["@x.setter\n    @scatter.track", "@scatter.track\n    @x.setter"]
+)
+def test_a_setter_that_is_tracked_by_itself_is_told_from_its_getter(lab: Lab, order: str) -> None:
+    text = (
+        "import scatter\nclass A:\n    @property\n    @scatter.track\n"
+        f"    def x(self): return self._x\n    {above}\n    {below}\n"
+        "    def x(self, x): self._x = x\n"
+    )
+    program = lab.module(text)
+    assert list(program.source(text).tracked) == ["A.x", "A.x.setter"]
+    thing = program.A()
+    program.push(text.replace("self._x = x", "self._x = 2 * x"), "A.x.setter")
+    thing.x = 3
+    assert thing.x == 6
+    program.push(text.replace("return self._x", "return -self._x"), "A.x")
+    assert thing.x == -6

@@ -155,7 +155,7 @@ class _Linking:
         bundle = self._bundle
         if made.in_class is not None and _uses_class(made.code):
             _set_class(made.in_class, live_class(bundle, self._home, self._deployed))
-        target = _plain(made.target)
+        target = _plain(made.target, self._file)
         if not callable(target):
             raise Refused(
                 "link-failed",
@@ -242,9 +242,13 @@ def _uses_class(code: CodeType) -> bool:
     return own or any(map(_uses_class, inner))
 
 
-def _plain(target: Any) -> Any:
-    """Return the function in a static or class method or property."""
-    target = target.fget if isinstance(target, property) else target
+def _plain(target: Any, file: str) -> Any:
+    """Return the function in a static or class method or property: that which `file` defines."""
+    if isinstance(target, property):
+        own = (target.fget, target.fset, target.fdel)
+        codes = [(getattr(function, "__code__", None), function) for function in own]
+        here = (f for code, f in codes if code is not None and code.co_filename == file)
+        target = next(here, target.fget)
     return getattr(target, "__func__", target)
 
 
