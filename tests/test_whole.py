@@ -443,10 +443,13 @@ def test_a_block_under_type_checking_is_for_type_checkers_too(lab: Lab) -> None:
     assert program.A().f() == 2
 
 
-@pytest.mark.parametrize(
-    "order", ["@x.setter\n    @scatter.track", "@scatter.track\n    @x.setter"]
-)
-def test_a_setter_that_is_tracked_by_itself_is_told_from_its_getter(lab: Lab, order: str) -> None:
+ORDERS = [("@x.setter", "@scatter.track"), ("@scatter.track", "@x.setter")]
+
+
+@pytest.mark.parametrize(("above", "below"), ORDERS)
+def test_a_setter_that_is_tracked_by_itself_is_told_from_its_getter(
+    lab: Lab, above: str, below: str
+) -> None:
     text = (
         "import scatter\nclass A:\n    @property\n    @scatter.track\n"
         f"    def x(self): return self._x\n    {above}\n    {below}\n"
