@@ -34,7 +34,8 @@ class Insertion(NamedTuple):
 def edited(text: str, wanted: Callable[[str], bool] = lambda _: True) -> str:
     """Return a module's text with every function and method edited.
 
-    A lambda that is bound to a name is a function too: its body becomes the last item of a pair.
+    A lambda that is bound to a name, alone or by decorators, is a function too: its body becomes the
+    last item of a pair.
 
     Args:
         text: The module.
@@ -60,11 +61,22 @@ def functions_in(
                 yield prefix + node.name, node
             case ast.ClassDef():
                 yield from functions_in(node.body, f"{prefix}{node.name}.")
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda() as function):
-                yield prefix + name, function
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                if function := _lambda_in(value):
+                    yield prefix + name, function
             case _:
                 for block in _blocks(node):
                     yield from functions_in(block, prefix)
+
+
+def _lambda_in(value: ast.expr) -> ast.Lambda | None:
+    """Return the lambda that an expression is, or hands to decorators: `staticmethod(lambda: 1)`."""
+    match value:
+        case ast.Lambda():
+            return value
+        case ast.Call(args=[argument], func=ast.Name() | ast.Attribute() | ast.Call()):
+            return _lambda_in(argument)
+    return None
 
 
 def _blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:

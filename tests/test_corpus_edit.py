@@ -127,6 +127,7 @@ BODIES = {
     "a lambda": "f = lambda é=7: é",
     "a lambda over lines": "f = (lambda: [\n    7\n][0])",
     "a lambda in brackets": "f = lambda: (7)",
+    "a decorated lambda": "f = staticmethod(lambda: 7)",
     "a lambda with a walrus": "f = lambda: (x := 7)",
     "in an else": "if False:\n    pass\nelse:\n    def f(): return 7",
     "in a try": "try:\n    1 / 0\nexcept ZeroDivisionError:\n    def f(): return 7",

@@ -170,7 +170,8 @@ def test_relative_imports_travel(lab: Lab) -> None:
 def test_a_module_that_the_process_does_not_have_travels_whole(lab: Lab) -> None:
     program = lab.module("import scatter\n\n@scatter.track\ndef f(x): return x\n", "app_new")
     new = (
-        "import math\nLIMIT = 10\nseen = []\n\nclass Point:\n    def __init__(self, x): self.x = x\n"
+        "import math\nLIMIT = 10\nseen = []\n\nclass Point:\n"
+        "    def __init__(self, x): self.x = x\n"
         "    def cut(self): return min(self.x, LIMIT)\n\ndef use(x):\n    seen.append(x)\n"
         "    return Point(math.floor(x)).cut(), len(seen)\n"
     )
@@ -266,7 +267,8 @@ def test_a_live_class_of_another_module_stays_and_a_change_of_it_is_refused_wher
     lab.module(UTIL, "util_class")
     text = (
         "import scatter\nimport util_class\n\n@scatter.track\n"
-        "def f(x): return util_class.Money(x)\n\n@scatter.track\ndef g(x): return util_class.clean(x)\n"
+        "def f(x): return util_class.Money(x)\n\n@scatter.track\n"
+        "def g(x): return util_class.clean(x)\n"
     )
     program = lab.module(text, "app_class")
     lab.edit("util_class", UTIL.replace("self.amount = amount", "self.amount = -amount"))
@@ -295,7 +297,7 @@ def test_tracebacks_show_the_lines_of_the_other_module(lab: Lab) -> None:
     import traceback
 
     lab.module(UTIL, "util_trace")
-    text = "import scatter\nfrom util_trace import clean\n\n@scatter.track\ndef f(x): return clean(x)\n"
+    text = "import scatter\nfrom util_trace import clean\n@scatter.track\ndef f(x): return clean(x)\n"
     program = lab.module(text, "app_trace")
     edited = UTIL.replace("return deep(x) * RATE", "return deep(x) / 0")
     lab.edit("util_trace", edited)

@@ -229,9 +229,8 @@ def _lines(bundle: Bundle, change: Change) -> dict[str, int]:
     return dict(zip(names, lines, strict=True))
 
 
-def _set_class(in_class: FunctionType, live: type) -> None:
+def _set_class(in_class: Any, live: type) -> None:
     """Let `super()` and `__class__` mean the live class: all of a class body share one cell."""
-    assert in_class.__closure__ is not None
     in_class.__closure__[0].cell_contents = live
 
 

@@ -6,14 +6,16 @@ Static, as all of the workspace: what a process then decides depends on what it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
+from scatter.analysis import ModuleSource
 from scatter.bundle import Bundle, Item, Part
 from scatter.bundle.build import Built
+from scatter.bundle.reach import Place
 from scatter.workspace.compare import IsTracked, same_item
-from scatter.workspace.strangers import Stranger
+from scatter.workspace.strangers import Stranger, Users
 
 Change = Literal["", "changed", "new"]
 
@@ -74,20 +76,13 @@ class Explanation:
         return [piece for piece in (self.own, *self.pieces) if piece.change]
 
 
-def explain(
-    built: Built,
-    before: Bundle | None,
-    *,
-    is_tracked: IsTracked,
-    strangers: tuple[Stranger, ...] = (),
-) -> Explanation:
+def explain(built: Built, before: Bundle | None, *, is_tracked: IsTracked) -> Explanation:
     """Explain a bundle that was built.
 
     Args:
         built: The bundle.
         before: What it is compared with: the live version, if there is one.
         is_tracked: Whether the method at a key of a module is tracked.
-        strangers: Who else uses the helpers that changed.
 
     """
     bundle = built.bundle
@@ -120,8 +115,32 @@ def explain(
         gone=tuple(gone),
         unknown=bundle.unknown,
         skipped=max(bundle.skip - 1, 0),
-        strangers=strangers,
     )
+
+
+class Project(Protocol):
+    """What an explanation asks of a workspace."""
+
+    def is_tracked(self, module: str, key: str) -> bool:
+        """Return whether the function at a key of a module is tracked."""
+
+    def find(self, module: str) -> ModuleSource | None:
+        """Return the source of a module of the project."""
+
+    def sources_naming(self, words: Collection[str]) -> Iterator[ModuleSource]:
+        """Yield the source of every file in which one of some words is, but tests."""
+
+
+def explain_whole(project: Project, built: Built, before: Bundle | None) -> Explanation:
+    """Explain a bundle, and say who else uses the helpers that changed."""
+    explanation = explain(built, before, is_tracked=project.is_tracked)
+    helpers = [Place(*helper) for helper in changed_helpers(explanation, built)]
+    if not helpers:
+        return explanation
+    words = {word for helper in helpers for word in (helper.name, helper.module)}
+    users = Users(project.sources_naming(words), project.find)
+    strangers = [stranger for helper in helpers for stranger in users.strangers(helper)]
+    return replace(explanation, strangers=tuple(strangers))
 
 
 def changed_helpers(explanation: Explanation, built: Built) -> Iterator[tuple[str, str]]:

@@ -82,6 +82,12 @@ def is_source(name: str) -> bool:
     return name.endswith(".py") and name[:-3].isidentifier()
 
 
+def is_test(path: Path) -> bool:
+    """Return whether a file is a test: it is no caller that runs anywhere."""
+    is_named_so = path.name.startswith("test_") or path.name in ("conftest.py",)
+    return is_named_so or bool({"tests", "test"} & set(path.parts[-3:-1]))
+
+
 def _is_skipped(folder: os.DirEntry[str]) -> bool:
     """Return whether a directory holds other people's code, or copies of ours."""
     name, path = folder.name, Path(folder.path)

@@ -10,11 +10,16 @@ Not here: which helpers changed, and reading files.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scatter.analysis import ModuleSource
 from scatter.bundle.reach import Find, Place, Reach
+from scatter.workspace.changes import Note
+
+if TYPE_CHECKING:
+    from scatter.workspace.explain import Explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,34 @@ class Users:
                 else:
                     file, line = self._lines[user]
                     yield Stranger(helper=helper.name, user=user.name, file=file, line=line)
+
+
+def half_reached(explained: Mapping[str, Explanation]) -> tuple[Note, ...]:
+    """Return a note for each changed helper that untracked code uses too.
+
+    Args:
+        explained: Function → what a push of it does.
+
+    """
+    users = defaultdict[tuple[str, str, int], dict[str, None]](dict)
+    functions = defaultdict[tuple[str, str, int], dict[str, None]](dict)
+    for name, explanation in explained.items():
+        for one in explanation.strangers:
+            piece = next(p for p in explanation.changed if p.name.endswith(one.helper))
+            key = one.helper, piece.file, piece.line
+            users[key][f"{one.user} ({one.file}:{one.line})"] = None
+            functions[key][name] = None
+    return tuple(
+        Note(
+            kind="half",
+            name=name,
+            file=file,
+            line=line,
+            functions=tuple(functions[name, file, line]),
+            holders=tuple(found),
+        )
+        for (name, file, line), found in users.items()
+    )
 
 
 def _definitions(source: ModuleSource, find: Find) -> Iterator[tuple[Place, frozenset[Place]]]:

@@ -11,25 +11,24 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from scatter.analysis import ModuleSource, SourceError
 from scatter.bundle import Bundle
 from scatter.bundle.build import Built, build
-from scatter.bundle.reach import Place
 from scatter.errors import Refused, UsageError
 from scatter.names import check, matches, module_of_file
-from scatter.workspace import files
+from scatter.workspace import files, problems
 from scatter.workspace.changes import Changed, Changes, Note, Problem, Vanished
 from scatter.workspace.compare import same_bundle
 from scatter.workspace.doubt import doubts
-from scatter.workspace.explain import Explanation, changed_helpers, explain
+from scatter.workspace.explain import Explanation, explain_whole
 from scatter.workspace.modules import Modules
 from scatter.workspace.notes import notes_between
-from scatter.workspace.strangers import Stranger, Users
+from scatter.workspace.strangers import half_reached
 
 SETTLE_S = 0.15
 """How long a save that may be half-written must stay the same to be believed."""
@@ -158,7 +157,7 @@ class Workspace:
 
     def is_same(self, one: Bundle, other: Bundle) -> bool:
         """Return whether two bundles are the same code; what is tracked is no part of its class."""
-        return same_bundle(one, other, self._is_tracked)
+        return same_bundle(one, other, self.is_tracked)
 
     def explain(self, name: str, before: Bundle | None = None) -> Explanation:
         """Say what a push of a function does; see `scatter.workspace.explain`.
@@ -168,60 +167,13 @@ class Workspace:
             before: The version that it is compared with.
 
         """
-        built = self.functions[name]
-        explanation = explain(built, before, is_tracked=self._is_tracked)
-        helpers = [Place(*helper) for helper in changed_helpers(explanation, built)]
-        return replace(explanation, strangers=tuple(self._strangers(helpers)))
+        return explain_whole(self, self.functions[name], before)
 
     def half_reached(self, changed: Iterable[Changed]) -> tuple[Note, ...]:
         """Return a note for each changed helper that untracked code uses too."""
-        found: dict[str, Note] = {}
-        for one in changed:
-            if one.before is None or one.name not in self.functions:
-                continue
-            explanation = self.explain(one.name, one.before)
-            for stranger in explanation.strangers:
-                piece = next(p for p in explanation.changed if p.name.endswith(stranger.helper))
-                user = f"{stranger.user} ({stranger.file}:{stranger.line})"
-                note = found.get(piece.name)
-                found[piece.name] = Note(
-                    kind="half",
-                    name=stranger.helper,
-                    file=piece.file,
-                    line=piece.line,
-                    functions=tuple(dict.fromkeys((*(note.functions if note else ()), one.name))),
-                    holders=tuple(dict.fromkeys((*(note.holders if note else ()), user))),
-                )
-        return tuple(found.values())
-
-    def _strangers(self, helpers: Sequence[Place]) -> Iterator[Stranger]:
-        """Yield the untracked code of the project that uses helpers, but tests."""
-        if not helpers:
-            return
-        words = {word for helper in helpers for word in (helper.name, helper.module)}
-        sources = list[ModuleSource]()
-        for path in sorted(self._targets(None)):
-            source = None if is_test(path) else self._source_naming(path, words)
-            if source is not None:
-                sources.append(source)
-        users = Users(sources, partial(self._find, found=_Found(now=self._clock())))
-        for helper in helpers:
-            yield from users.strangers(helper)
-
-    def _source_naming(self, path: Path, words: set[str]) -> ModuleSource | None:
-        """Return the source of a file if one of some words is in it."""
-        file = self._file(path)
-        if file.source is not None:
-            return file.source
-        data = files.read(path).data
-        if data is None or not any(word.encode() in data for word in words):
-            return None
-        try:
-            return ModuleSource(
-                files.decode(data), name=module_of_file(path), file=self._label(path)
-            )
-        except (SyntaxError, SourceError):
-            return None
+        functions = self.functions
+        before = {c.name: c.before for c in changed if c.before and c.name in functions}
+        return half_reached({name: self.explain(name, old) for name, old in before.items()})
 
     def load(self) -> Changes:
         """Read everything for the first time; every function found is reported as new."""
@@ -322,7 +274,7 @@ class Workspace:
         try:
             text = files.decode(reading.data)
         except SyntaxError as error:
-            return _known(file, _State(exists=True, problem=_syntax_problem(error, file.label)))
+            return _known(file, _State(exists=True, problem=problems.syntax(error, file.label)))
         for known in (file.believed, file.doubted[0] if file.doubted else _GONE):
             if known.text == text:
                 return known
@@ -338,7 +290,7 @@ class Workspace:
                 text, name=name, file=file.label, track_all=matches(name, self._track)
             )
         except SourceError as error:
-            problem = _syntax_problem(error, file.label)
+            problem = problems.syntax(error, file.label)
             return _State(exists=True, text=text, problem=problem)
         return _State(exists=True, text=text, source=source)
 
@@ -405,12 +357,12 @@ class Workspace:
                 one = build(source, key, find=find, secrets=self._secrets)
                 name = check(one.bundle.function)
             except (Refused, UsageError) as error:
-                found.problems.append(_refused(error, source.file, function.line))
+                found.problems.append(problems.refused(error, source.file, function.line))
                 continue
             self._asked |= one.asked
             if name in built:
                 lines = (built.pop(name).lines[0], function.line)
-                found.problems.append(_twice_in_file(name, source.file, lines))
+                found.problems.append(problems.twice_in_file(name, source.file, lines))
             else:
                 built[name] = one
         return built
@@ -442,7 +394,9 @@ class Workspace:
             owners = sorted(self._owners[name])
             last = self._last.get(name)
             if len(owners) > 1:
-                found.problems.append(_duplicate(name, [self._files[p].label for p in owners]))
+                found.problems.append(
+                    problems.duplicate(name, [self._files[p].label for p in owners])
+                )
             elif owners:
                 built = self._last[name] = self._files[owners[0]].built[name]
                 if last is None or not self.is_same(last.bundle, built.bundle):
@@ -452,7 +406,31 @@ class Workspace:
                 vanished.append(Vanished(name=name, file=last.file))
         return tuple(changed), tuple(vanished)
 
-    def _is_tracked(self, module: str, key: str) -> bool:
+    def find(self, module: str) -> ModuleSource | None:
+        """Return the source of a module of the project."""
+        return self._find(module, _Found(now=self._clock()))
+
+    def sources_naming(self, words: Collection[str]) -> Iterator[ModuleSource]:
+        """Yield the source of every file in which one of some words is, but tests."""
+        for path in sorted(self._targets(None)):
+            source = None if files.is_test(path) else self._source_naming(path, words)
+            if source is not None:
+                yield source
+
+    def _source_naming(self, path: Path, words: Collection[str]) -> ModuleSource | None:
+        file = self._file(path)
+        if file.source is not None:
+            return file.source
+        data = files.read(path).data
+        if data is None or not any(word.encode() in data for word in words):
+            return None
+        try:
+            text = files.decode(data)
+            return ModuleSource(text, name=module_of_file(path), file=file.label)
+        except (SyntaxError, SourceError):
+            return None
+
+    def is_tracked(self, module: str, key: str) -> bool:
         """Return whether the function at a key of a module is tracked, as far as files tell."""
         path = self._modules.path_of(module)
         source = self._files[path].source if path in self._files else None
@@ -462,12 +440,6 @@ class Workspace:
         """Return a file's path relative to the project."""
         inside = path.is_relative_to(self._project)
         return (path.relative_to(self._project) if inside else path).as_posix()
-
-
-def is_test(path: Path) -> bool:
-    """Return whether a file is a test: it is no caller that runs anywhere."""
-    is_named_so = path.name.startswith("test_") or path.name in ("conftest.py",)
-    return is_named_so or bool({"tests", "test"} & set(path.parts[-3:-1]))
 
 
 def _unread(file: _File, error: str) -> _State:
@@ -491,31 +463,3 @@ def _project_of(roots: Sequence[Path]) -> Path:
         if (folder / "pyproject.toml").exists() or (folder / ".git").exists():
             return folder
     return start
-
-
-def _syntax_problem(error: SyntaxError, file: str) -> Problem:
-    return Problem(
-        kind="syntax",
-        file=file,
-        message=error.msg or str(error),
-        line=error.lineno or 0,
-        column=error.offset or 0,
-        text=(error.text or "").rstrip("\n"),
-    )
-
-
-def _refused(error: Refused | UsageError, file: str, line: int) -> Problem:
-    return Problem(kind="refused", file=file, message=str(error), line=line)
-
-
-def _twice_in_file(name: str, file: str, lines: tuple[int, int]) -> Problem:
-    message = f"`{name}` is defined here and in line {lines[0]}. Give one of them another name."
-    return Problem(kind="duplicate", file=file, message=message, line=lines[1])
-
-
-def _duplicate(name: str, labels: list[str]) -> Problem:
-    message = (
-        f"`{name}` is defined in {' and '.join(labels)}, so neither is pushed. "
-        "Rename one, or give it a name with @scatter.track(name=...)."
-    )
-    return Problem(kind="duplicate", file=labels[0], message=message)
