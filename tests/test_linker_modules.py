@@ -297,7 +297,10 @@ def test_tracebacks_show_the_lines_of_the_other_module(lab: Lab) -> None:
     import traceback
 
     lab.module(UTIL, "util_trace")
-    text = "import scatter\nfrom util_trace import clean\n@scatter.track\ndef f(x): return clean(x)\n"
+    text = (
+        "import scatter\nfrom util_trace import clean\n\n@scatter.track\n"
+        "def f(x): return clean(x)\n"
+    )
     program = lab.module(text, "app_trace")
     edited = UTIL.replace("return deep(x) * RATE", "return deep(x) / 0")
     lab.edit("util_trace", edited)
