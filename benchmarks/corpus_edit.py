@@ -34,8 +34,8 @@ class Insertion(NamedTuple):
 def edited(text: str, wanted: Callable[[str], bool] = lambda _: True) -> str:
     """Return a module's text with every function and method edited.
 
-    A lambda that is bound to a name, alone or by decorators, is a function too: its body becomes the
-    last item of a pair.
+    A lambda that is bound to a name, alone or through decorators, is a function too: its body
+    becomes the last item of a pair.
 
     Args:
         text: The module.
@@ -70,7 +70,7 @@ def functions_in(
 
 
 def _lambda_in(value: ast.expr) -> ast.Lambda | None:
-    """Return the lambda that an expression is, or hands to decorators: `staticmethod(lambda: 1)`."""
+    """Return the lambda that an expression is, or hands on, as `staticmethod(lambda: 1)` does."""
     match value:
         case ast.Lambda():
             return value

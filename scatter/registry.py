@@ -93,6 +93,8 @@ class Registry:
             slot = _new_slot(name, function, source, fetched, before)
             slot.bare = bare
             slot.show()
+            if before:
+                self._by_function.pop(id(before.function), None)
             self._put(slot)
             listeners = self._listeners
         for listener in listeners:

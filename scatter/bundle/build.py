@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from scatter.analysis import Definition, FunctionSource, ModuleSource
 from scatter.bundle.model import Bundle, Item, Part
 from scatter.bundle.reach import Find, IsTracked, Place, Reach
-from scatter.bundle.secrets import secrets_in
 from scatter.errors import Refused
 from scatter.names import function_name
 
@@ -136,6 +135,8 @@ def build_function(
 
 def _check_secrets(built: Built) -> None:
     """Refuse to ship a text that looks like a credential."""
+    from scatter.bundle.secrets import secrets_in  # 3 ms, and only a push needs it
+
     bundle, lines = built.bundle, iter(built.lines)
     texts = [(built.file, next(lines), bundle.source)]
     for part in bundle.parts:
