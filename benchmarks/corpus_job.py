@@ -49,6 +49,8 @@ class Report:
         refused: Reason → (function, message).
         left_out: Modules that do not import here → why.
         seconds: What took how long.
+        objects: How many objects the collector knew before and after; they are what it walks
+            while everything else waits.
 
     """
 
@@ -61,6 +63,7 @@ class Report:
     refused: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    objects: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, reason: str, name: str, message: str) -> None:
         """Note that a function was not replaced."""

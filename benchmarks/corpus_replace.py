@@ -73,6 +73,7 @@ def replace_all(modules: list[ModuleType], job: Job, report: Report) -> None:
     from scatter import apply
     from scatter.registry import REGISTRY
 
+    report.objects["before"] = _count_objects()
     texts = [ModuleText(module, job) for module in modules]
     for text in texts:
         text.track(report)
@@ -85,11 +86,18 @@ def replace_all(modules: list[ModuleType], job: Job, report: Report) -> None:
     report.seconds["switch"] = time.perf_counter() - linked
     report.seconds["link"] = linked - built
     report.seconds["build"] = built - begun
+    del texts, wanted  # a worker has nothing of those
+    report.objects["after"] = _count_objects()
     for refusal in prepared.refusals:
         report.refuse(refusal.reason, refusal.function, refusal.message)
     report.shipped = count_running()
     if job.mode != "same":
         report.not_edited = [n for n, linked in prepared.linked.items() if not _is_edited(linked)]
+
+
+def _count_objects() -> int:
+    gc.collect()
+    return len(gc.get_objects())
 
 
 def _is_edited(linked: Any) -> bool:

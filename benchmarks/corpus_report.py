@@ -150,7 +150,8 @@ _HEAD = """# Every function of foreign packages, replaced
 Written by `python -m benchmarks.corpus`, which says what is done. The names of what was refused,
 and the tests that end otherwise, are in `corpus.json`. *Found* counts every function and method
 outside other functions; *absent* are those of them that the process never defines, such as the
-branch for another platform. `helpers` tries every second function of a module, and all methods."""
+branch for another platform. `helpers` tries every second function of a module, and all methods.
+*Objects* are those that the garbage collector knows, before and after."""
 
 
 def _table(head: list[str], rows: list[list[Any]]) -> str:
@@ -160,14 +161,15 @@ def _table(head: list[str], rows: list[list[Any]]) -> str:
 
 def _functions(results: Mapping[str, Mapping[str, Any]]) -> str:
     head = ["package", "found", "absent", *(f"{m}: shipped/tried" for m in MODES)]
-    head += ["build", "link", "switch"]
+    head += ["build", "link", "switch", "objects"]
     rows = []
     for name, result in sorted(results.items()):
         modes = result["modes"]
         one = modes.get("edited") or next(iter(modes.values()))
         row = [f"{name} {result['version']}", one.get("found", 0), len(one.get("absent", ()))]
         row += [_share(modes.get(mode)) for mode in MODES]
-        rows.append(row + [_ms(one.get("seconds", {}).get(k)) for k in ("build", "link", "switch")])
+        row += [_ms(one.get("seconds", {}).get(k)) for k in ("build", "link", "switch")]
+        rows.append([*row, " → ".join(f"{n:,}" for n in one.get("objects", {}).values())])
     rows.append(_sum_of_functions(results))
     return _table(head, rows)
 
@@ -178,7 +180,7 @@ def _sum_of_functions(results: Mapping[str, Mapping[str, Any]]) -> list[Any]:
         modes = [r["modes"][mode] for r in results.values() if mode in r["modes"]]
         tried, shipped = (sum(m.get(k, 0) for m in modes) for k in ("tried", "shipped"))
         row.append(f"**{shipped}/{tried}** ({shipped / tried:.2%})" if tried else "")
-    return [*row, "", "", ""]
+    return [*row, "", "", "", ""]
 
 
 def _share(mode: Mapping[str, Any] | None) -> str:

@@ -828,3 +828,46 @@ def test_a_helper_that_reaches_half_of_its_callers_is_noted(project: Desk) -> No
     assert (note.functions, note.holders) == (("shop:f",), ("total (report.py:4)",))
     changes = project.save(SHOP.replace("return x\n", "return x + 1\n"), "shop.py")
     assert not project.workspace.half_reached(changes.changed)
+
+
+# whose module a name is ---------------------------------------------------------------------------
+
+
+def service(folder: Path, name: str, text: str) -> None:
+    (folder / name).mkdir()
+    (folder / name / "util.py").write_text(text)
+    (folder / name / f"{name}.py").write_text(
+        "import scatter\nimport util\n\n\n@scatter.track\ndef f():\n    return util.clean()\n"
+    )
+
+
+def test_each_of_two_services_has_its_own_helpers(tmp_path: Path) -> None:
+    service(tmp_path, "one", "def clean():\n    return 1\n")
+    service(tmp_path, "two", "def clean():\n    return 2\n")
+    workspace = Workspace([tmp_path])
+    workspace.load()
+    for number, name in ((1, "one"), (2, "two")):
+        bundle = workspace.functions[f"{name}:f"].bundle
+        (clean,) = bundle.parts[1].items
+        assert clean.source == f"def clean():\n    return {number}"
+
+
+def test_a_file_that_has_the_name_of_something_installed_is_not_meant(tmp_path: Path) -> None:
+    service(
+        tmp_path, "one", "import redis\nimport json\n\n\ndef clean():\n    return redis, json\n"
+    )
+    (tmp_path / "examples").mkdir()
+    for name in ("redis", "json"):
+        (tmp_path / "examples" / f"{name}.py").write_text("def dumps(): pass\n")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "shared_by_all.py").write_text("def low():\n    return 1\n")
+    (tmp_path / "one" / "more.py").write_text(
+        "import scatter\nfrom shared_by_all import low\n\n\n@scatter.track\ndef g():\n"
+        "    return low()\n"
+    )
+    workspace = Workspace([tmp_path])
+    workspace.load()
+    parts = [part.module for part in workspace.functions["one:f"].bundle.parts]
+    assert parts == ["one", "util"]
+    parts = [part.module for part in workspace.functions["more:g"].bundle.parts]
+    assert parts == ["more", "shared_by_all"]

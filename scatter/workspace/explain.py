@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from scatter.analysis import ModuleSource
 from scatter.bundle import Bundle, Item, Part
 from scatter.bundle.build import Built
-from scatter.bundle.reach import Place
+from scatter.bundle.reach import Find, Place
 from scatter.workspace.compare import IsTracked, same_item
 from scatter.workspace.strangers import Stranger, Users
 
@@ -124,11 +124,8 @@ class Project(Protocol):
     def is_tracked(self, module: str, key: str) -> bool:
         """Return whether the function at a key of a module is tracked."""
 
-    def find(self, module: str) -> ModuleSource | None:
-        """Return the source of a module of the project."""
-
-    def sources_naming(self, words: Collection[str]) -> Iterator[ModuleSource]:
-        """Yield the source of every file in which one of some words is, but tests."""
+    def sources_naming(self, words: Collection[str]) -> Iterator[tuple[ModuleSource, Find]]:
+        """Yield the source of every file in which one of some words is, with its finder."""
 
 
 def explain_whole(project: Project, built: Built, before: Bundle | None) -> Explanation:
@@ -138,7 +135,7 @@ def explain_whole(project: Project, built: Built, before: Bundle | None) -> Expl
     if not helpers:
         return explanation
     words = {word for helper in helpers for word in (helper.name, helper.module)}
-    users = Users(project.sources_naming(words), project.find)
+    users = Users(project.sources_naming(words))
     strangers = [stranger for helper in helpers for stranger in users.strangers(helper)]
     return replace(explanation, strangers=tuple(strangers))
 

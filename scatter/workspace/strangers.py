@@ -42,18 +42,18 @@ class Stranger:
 class Users:
     """The definitions of some modules, and what each one leads to."""
 
-    def __init__(self, sources: Iterable[ModuleSource], find: Find) -> None:
+    def __init__(self, sources: Iterable[tuple[ModuleSource, Find]]) -> None:
         """Read the modules.
 
         Args:
-            sources: All modules of the project in which users may be.
-            find: Returns the source of a module if it belongs to the project.
+            sources: All modules of the project in which users may be, each with what returns the
+                source of a module that it imports if it belongs to the project.
 
         """
         self._lines: dict[Place, tuple[str, int]] = {}
         self._tracked: set[Place] = set()
         self._users: defaultdict[Place, set[Place]] = defaultdict(set)
-        for source in sources:
+        for source, find in sources:
             for user, places in _definitions(source, find):
                 self._lines[user] = source.file, _line_of(source, user.name)
                 if user.name in source.tracked:

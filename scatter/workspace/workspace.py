@@ -19,6 +19,7 @@ from pathlib import Path
 from scatter.analysis import ModuleSource, SourceError
 from scatter.bundle import Bundle
 from scatter.bundle.build import Built, build
+from scatter.bundle.reach import Find
 from scatter.errors import Refused, UsageError
 from scatter.names import check, matches, module_of_file
 from scatter.workspace import files, problems
@@ -340,7 +341,7 @@ class Workspace:
     def _rebuild_file(self, file: _File, found: _Found) -> None:
         is_there = file.believed.source is not None or file.believed.problem is not None
         source = file.source if is_there and self._is_inside(file.path) else None
-        built = self._functions_in(source, found) if source else {}
+        built = self._functions_in(file.path, source, found) if source else {}
         for name in file.built.keys() | built.keys():
             found.touched.add(name)
             self._owners[name].discard(file.path)
@@ -348,12 +349,12 @@ class Workspace:
             self._owners[name].add(file.path)
         file.built = built
 
-    def _functions_in(self, source: ModuleSource, found: _Found) -> dict[str, Built]:
+    def _functions_in(self, path: Path, source: ModuleSource, found: _Found) -> dict[str, Built]:
         """Return the tracked functions of a module by full name."""
         built: dict[str, Built] = {}
+        find = partial(self._find, found=found, root=self._modules.root_of(path))
         for key, function in source.tracked.items():
             try:
-                find = partial(self._find, found=found)
                 one = build(source, key, find=find, secrets=self._secrets)
                 name = check(one.bundle.function)
             except (Refused, UsageError) as error:
@@ -367,9 +368,9 @@ class Workspace:
                 built[name] = one
         return built
 
-    def _find(self, module: str, found: _Found) -> ModuleSource | None:
+    def _find(self, module: str, found: _Found, root: Path) -> ModuleSource | None:
         """Return the source of a module of the project, reading its file if that was not done."""
-        path = self._modules.path_of(module)
+        path = self._modules.path_of(module, root)
         if path is None:
             return None
         file = self._file(path)
@@ -406,16 +407,16 @@ class Workspace:
                 vanished.append(Vanished(name=name, file=last.file))
         return tuple(changed), tuple(vanished)
 
-    def find(self, module: str) -> ModuleSource | None:
-        """Return the source of a module of the project."""
-        return self._find(module, _Found(now=self._clock()))
+    def sources_naming(self, words: Collection[str]) -> Iterator[tuple[ModuleSource, Find]]:
+        """Yield the source of every file in which one of some words is, but tests.
 
-    def sources_naming(self, words: Collection[str]) -> Iterator[ModuleSource]:
-        """Yield the source of every file in which one of some words is, but tests."""
+        With it what finds the modules that it imports.
+        """
         for path in sorted(self._targets(None)):
             source = None if files.is_test(path) else self._source_naming(path, words)
             if source is not None:
-                yield source
+                root = self._modules.root_of(path)
+                yield source, partial(self._find, found=_Found(now=self._clock()), root=root)
 
     def _source_naming(self, path: Path, words: Collection[str]) -> ModuleSource | None:
         file = self._file(path)
@@ -432,9 +433,8 @@ class Workspace:
 
     def is_tracked(self, module: str, key: str) -> bool:
         """Return whether the function at a key of a module is tracked, as far as files tell."""
-        path = self._modules.path_of(module)
-        source = self._files[path].source if path in self._files else None
-        return source is not None and key in source.tracked
+        sources = (file.source for file in self._files.values())
+        return any(s is not None and s.name == module and key in s.tracked for s in sources)
 
     def _label(self, path: Path) -> str:
         """Return a file's path relative to the project."""
