@@ -5,7 +5,8 @@ Not here: files, imports. Text goes in, text comes out.
 Invariants
 1. Nothing is removed or moved within its line: the edit only inserts, so signatures, decorators,
    comments and the layout stay what they were.
-2. Functions inside functions are left alone: they belong to the outer one.
+2. Functions inside functions are left alone: they belong to the outer one. So are those for type
+   checkers, which are never defined.
 3. A docstring stays the docstring, a generator stays a generator.
 """
 
@@ -64,6 +65,8 @@ def functions_in(
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 if function := _lambda_in(value):
                     yield prefix + name, function
+            case ast.If(test=ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
+                yield from functions_in(node.orelse, prefix)
             case _:
                 for block in _blocks(node):
                     yield from functions_in(block, prefix)

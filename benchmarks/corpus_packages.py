@@ -186,5 +186,5 @@ PACKAGES = (
     ),
 )
 
-QUICK = ("toolz", "marshmallow", "click")
+QUICK = ("toolz", "marshmallow", "structlog")
 """Those that take a few seconds each."""

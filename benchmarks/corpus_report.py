@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.corpus_limits import REGISTERING, SHARED, reason_for
 from benchmarks.corpus_runs import Run
+from benchmarks.harness import show
 
 MODES = ("same", "edited", "helpers")
 RESULTS = Path(__file__).parent / "results"
@@ -168,7 +169,7 @@ def _functions(results: Mapping[str, Mapping[str, Any]]) -> str:
         one = modes.get("edited") or next(iter(modes.values()))
         row = [f"{name} {result['version']}", one.get("found", 0), len(one.get("absent", ()))]
         row += [_share(modes.get(mode)) for mode in MODES]
-        row += [_ms(one.get("seconds", {}).get(k)) for k in ("build", "link", "switch")]
+        row += [_time(one.get("seconds", {}).get(k)) for k in ("build", "link", "switch")]
         rows.append([*row, " → ".join(f"{n:,}" for n in one.get("objects", {}).values())])
     rows.append(_sum_of_functions(results))
     return _table(head, rows)
@@ -187,8 +188,8 @@ def _share(mode: Mapping[str, Any] | None) -> str:
     return f"{mode.get('shipped', 0)}/{mode.get('tried', 0)}" if mode else ""
 
 
-def _ms(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1e3:.3g} ms"
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else show(seconds)
 
 
 def _tests(results: Mapping[str, Mapping[str, Any]]) -> str:

@@ -205,6 +205,12 @@ def test_methods_accessors_and_nested_classes_are_edited_and_inner_functions_are
     assert (scope["A"]().x, scope["A"]().key(), scope["A"].B.f()) == (1, 2, 3)
 
 
+def test_functions_for_type_checkers_are_left_alone() -> None:
+    text = "class A:\n    if t.TYPE_CHECKING:\n        def f(self): return 1\n"
+    assert edited(text) == text
+    assert MARK in edited(f"{text}    else:\n        def f(self): return 2\n")
+
+
 def test_only_wanted_functions_are_edited() -> None:
     text = "def f(): return 1\ndef g(): return 2\n"
     assert edited(text, {"g"}.__contains__) == (
