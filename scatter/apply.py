@@ -6,18 +6,33 @@ Invariants
 1. `prepare` changes nothing that runs: it checks, decodes, links and compiles. What fails is a
    refusal with its reason; nothing else about the process differs afterwards.
 2. The switch of everything that was prepared is one step.
+3. It leaves no function with a signature that those who call it do not fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import FunctionType
+from functools import cached_property
+from types import FunctionType, MappingProxyType
 
-from scatter.bundle import Bundle, decode
+from scatter.bases import module_name
+from scatter.bundle import Bundle, Part, decode
 from scatter.errors import Refused
-from scatter.homes import home_for_fetched, home_of
-from scatter.linker import Home, link, shell
+from scatter.homes import deployed_modules, home_for_fetched, home_of, subject_of
+from scatter.linker import (
+    SIGNATURE_NOTE,
+    Deployed,
+    Home,
+    Version,
+    World,
+    check_caller,
+    check_callers,
+    judge,
+    link,
+    shell,
+    unknown_callers,
+)
 from scatter.log import Journal
 from scatter.model import Change, Refusal
 from scatter.names import SHIPPED
@@ -25,6 +40,7 @@ from scatter.registry import Registry
 from scatter.slot import Linked, Slot
 
 Lookup = Callable[[str], "Wanted | None"]
+NOTHING: Mapping[str, Linked] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +102,10 @@ def _loaded(registry: Registry, change: Change) -> Linked | None:
 
 
 def prepare(
-    registry: Registry, wanted: Sequence[Wanted], lookup: Lookup = lambda _: None
+    registry: Registry,
+    wanted: Sequence[Wanted],
+    lookup: Lookup = lambda _: None,
+    after: Mapping[str, Linked] = NOTHING,
 ) -> Prepared:
     """Link versions beside the running code. Never raises for a bad version.
 
@@ -95,9 +114,10 @@ def prepare(
         wanted: Versions to prepare; each function at most once.
         lookup: Returns the live version of a tracked function that a version calls and that the
             process does not have; it is fetched along.
+        after: Function → version, of those that will have been switched to by then.
 
     """
-    return _Preparation(registry, wanted, lookup).run()
+    return _Preparation(registry, wanted, lookup, after).run()
 
 
 def switch(
@@ -124,10 +144,17 @@ class _Preparation:
     each gets its function object before any of them is linked.
     """
 
-    def __init__(self, registry: Registry, wanted: Sequence[Wanted], lookup: Lookup) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        wanted: Sequence[Wanted],
+        lookup: Lookup,
+        after: Mapping[str, Linked],
+    ) -> None:
         self._registry = registry
         self._todo = {w.change.function: w for w in wanted}
         self._lookup = lookup
+        self._after = after
         self._linked: dict[str, Linked] = {}
         self._opened: dict[str, Bundle] = {}
         self._refusals: dict[str, Refusal] = {}
@@ -140,6 +167,7 @@ class _Preparation:
             for name in [n for n in self._todo if n not in done]:
                 done.add(name)
                 self._prepare(self._todo[name])
+        _Signatures(self._registry, self._after, self._linked).check(self._refuse_late)
         fetched = {n: f for n, f in self._fetched.items() if n in self._linked}
         return Prepared(
             linked=self._linked,
@@ -159,6 +187,11 @@ class _Preparation:
         else:
             if linked is not None:
                 self._linked[name] = linked
+
+    def _refuse_late(self, refused: Refused) -> None:
+        """Refuse what was linked already."""
+        del self._linked[refused.function]
+        self._refuse(self._todo[refused.function], refused.reason, str(refused))
 
     def _refuse(self, wanted: Wanted, reason: str, message: str) -> None:
         change = wanted.change
@@ -258,3 +291,110 @@ class _Preparation:
 def _place(bundle: Bundle) -> str:
     """Return `module:qualname` of the code, whatever name the function was given."""
     return f"{bundle.module}:{bundle.qualname}" if bundle.module else bundle.qualname
+
+
+class _Signatures:
+    """Checks the signatures that versions change against those who will call them.
+
+    What is refused stays as it was, and that may refuse others; so the rest is checked again.
+    """
+
+    def __init__(
+        self, registry: Registry, after: Mapping[str, Linked], linked: Mapping[str, Linked]
+    ) -> None:
+        self._registry = registry
+        self._slots = registry.slots()
+        self._before = {name: slot.running for name, slot in self._slots.items()} | dict(after)
+        self._linked = linked
+
+    def check(self, refuse: Callable[[Refused], None]) -> None:
+        """Refuse what does not fit, until all that is left does."""
+        while True:
+            will = self._before | dict(self._linked)
+            changed = [n for n, linked in will.items() if linked.breaks and n in self._slots]
+            found = {refused.function: refused for refused in self._refusals(changed, will)}
+            if not found:
+                return
+            for refused in found.values():
+                refuse(refused)
+
+    def _refusals(self, changed: list[str], will: Mapping[str, Linked]) -> Iterator[Refused]:
+        """Yield what must not be switched to.
+
+        Args:
+            changed: Functions that will have another signature than they were deployed with.
+            will: What every function will run.
+
+        """
+        moved = [n for n, linked in self._linked.items() if linked is not self._before.get(n)]
+        if not moved or not changed:
+            return
+        world = World(self._modules, self._versions(will))
+        for name in changed:
+            try:
+                if name in moved:
+                    self._check(name, will[name], world)
+                else:
+                    yield from self._misfits(name, will[name], world, moved)
+            except Refused as refused:
+                yield refused
+            except Exception as error:  # a bug of ours must not end the agent: it is reported
+                for one in [name] if name in moved else moved:
+                    yield Refused("internal", f"{type(error).__name__}: {error}", function=one)
+
+    def _check(self, name: str, linked: Linked, world: World) -> None:
+        """Refuse a version whose callers do not fit it."""
+        subject = subject_of(self._slots[name], linked)
+        if subject is None:
+            raise unknown_callers(name, linked.breaks)
+        verdict = judge(subject, world)
+        check_callers(subject, verdict)
+        notes = (note for note in linked.notes if not note.startswith(SIGNATURE_NOTE))
+        linked.notes = (*notes, verdict.words)
+
+    def _misfits(
+        self, name: str, linked: Linked, world: World, moved: list[str]
+    ) -> Iterator[Refused]:
+        """Yield the versions that do not fit a function whose signature was changed before."""
+        subject = subject_of(self._slots[name], linked)
+        if subject is None:
+            return
+        verdict = judge(subject, world, {n: self._module_of(n) for n in moved})
+        for function in moved:
+            try:
+                check_caller(function, subject, verdict)
+            except Refused as refused:
+                yield refused
+
+    def _module_of(self, name: str) -> str:
+        slot = self._slots.get(name)
+        return module_name(slot.function) if slot else ""
+
+    @cached_property
+    def _modules(self) -> list[Deployed]:
+        """The modules whose code may call what is tracked."""
+        return deployed_modules(self._registry)
+
+    def _versions(self, will: Mapping[str, Linked]) -> dict[str, Version]:
+        """Return the code of every function that will not run its deployed code."""
+        return {
+            name: linked.code or _known_code(linked, self._module_of(name))
+            for name, linked in will.items()
+            if not self._is_deployed(name, linked)
+        }
+
+    def _is_deployed(self, name: str, linked: Linked) -> bool:
+        slot = self._slots.get(name)
+        return slot is not None and linked.target is slot.shipped.target
+
+
+def _known_code(linked: Linked, module: str) -> Version:
+    """Return the code of a version of which only the source is known."""
+    qualname = linked.function.rpartition(":")[2]
+    bundle = Bundle(
+        function=linked.function,
+        qualname=qualname,
+        source=linked.source,
+        parts=(Part(module=module),),
+    )
+    return Version(bundle=bundle)

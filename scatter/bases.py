@@ -143,11 +143,16 @@ def _changed_since_start(file: str) -> bool:
 
 def remember_project() -> None:
     """Read the project's modules, which may be edited later, while they are what was imported."""
-    roots = _project_roots()
-    for module in list(sys.modules.values()):
-        base = base_of_module(module) if _is_below(module, roots) else None
+    for module in project_modules():
+        base = base_of_module(module)
         if base is not None:
             base.sure = True
+
+
+def project_modules() -> list[ModuleType]:
+    """Return the imported modules of the projects that something tracked belongs to."""
+    roots = _project_roots()
+    return [module for module in list(sys.modules.values()) if _is_below(module, roots)]
 
 
 def is_of_project(module: ModuleType) -> bool:

@@ -276,6 +276,11 @@ class Client:
         """Return a function outside the registry that runs one version for good."""
         apart = Registry()
         prepared = self._prepare(version.as_change(), apart)
+        for name, function in prepared.fetched.items():
+            target = prepared.linked[name].target
+            for cell in getattr(target, "__closure__", None) or ():
+                if cell.cell_contents is function:  # no collector sees a circle through code
+                    cell.cell_contents = target
         apply.switch(apart, prepared)
         slot = apart.get(version.function)
         assert slot is not None

@@ -6,10 +6,13 @@ import importlib
 import importlib.util
 import sys
 import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-from scatter.analysis import ModuleSource
+from scatter.analysis import ModuleSource, Target
 from scatter.bases import (
     Base,
     base_of,
@@ -17,12 +20,14 @@ from scatter.bases import (
     deployed_code,
     is_of_project,
     module_name,
+    project_modules,
 )
 from scatter.errors import Refused
-from scatter.linker import Functions, Home
+from scatter.linker import Deployed, Functions, Home, Span, Subject
 from scatter.locks import ForkSafeLock
 from scatter.names import function_name, split
 from scatter.registry import Registry
+from scatter.slot import Linked, Slot
 
 _made: dict[str, ModuleType] = {}
 _classes: dict[str, weakref.WeakValueDictionary[tuple[str, object], Any]] = {}
@@ -34,9 +39,13 @@ def home_of(registry: Registry, function: FunctionType, functions: Functions) ->
     """Return the home of a function that the process was deployed with."""
     module = module_name(function)
     scope = _globals_of(function)
+    return _home(registry, scope, _source_of(function, scope), module, functions)
+
+
+def _source_of(function: FunctionType, scope: dict[str, Any]) -> ModuleSource | None:
+    """Return the source of a function's module, if it is what runs."""
     base = base_of(function)
-    source = base.source() if base and _is_base(base, function, scope) else None
-    return _home(registry, scope, source, module, functions)
+    return base.source() if base and _is_base(base, function, scope) else None
 
 
 def _globals_of(function: FunctionType) -> dict[str, Any]:
@@ -190,3 +199,123 @@ def _base_in(module: ModuleType) -> tuple[ModuleSource | None, bool]:
         if isinstance(value, FunctionType) and deployed_code(value).co_filename == base.file:
             return (base.source() if _is_base(base, value, vars(module)) else None), base.sure
     return (base.source() if base.sure else None), base.sure
+
+
+def subject_of(slot: Slot, linked: Linked) -> Subject | None:
+    """Return a function whose signature a version changes; None if its source is not known."""
+    function, old, new = slot.function, slot.shipped.target, linked.target
+    scope = _globals_of(function)
+    source = _source_of(function, scope)
+    code = deployed_code(function)
+    place = source.function_at(code.co_firstlineno, code.co_qualname) if source else None
+    if source is None or place is None:
+        return None
+    if not (isinstance(old, FunctionType) and isinstance(new, FunctionType)):
+        return None
+    owner, _, name = place.qualname.rpartition(".")
+    bases = _bases_of(scope, owner) if owner else []
+    return Subject(
+        function=slot.name,
+        module=source.name,
+        source=place,
+        runs=(old, new),
+        broken=linked.breaks,
+        overrides=next(_overridden(bases, name), ""),
+        ancestors=frozenset(Target(b.__module__, b.__qualname__) for b in bases if _is_ours(b)),
+    )
+
+
+def _bases_of(scope: dict[str, Any], owner: str) -> list[type]:
+    """Return the classes that a live class inherits from."""
+    first, *rest = owner.split(".")
+    found: Any = scope.get(first)
+    for name in rest:
+        found = getattr(found, name, None)
+    return list(found.__mro__[1:-1]) if isinstance(found, type) else []
+
+
+def _overridden(bases: Iterable[type], name: str) -> Iterator[str]:
+    """Yield the methods of other people's classes that a method of this name stands in for.
+
+    Whoever wrote those may call it. That is not so of `__init__` where Python has it.
+    """
+    for base in bases:
+        is_python = name == "__init__" and base.__module__ in ("builtins", "typing")
+        if name in vars(base) and not (is_python or _is_ours(base)):
+            yield f"{base.__module__}.{base.__qualname__}.{name}"
+
+
+def _is_ours(base: type) -> bool:
+    module = sys.modules.get(base.__module__)
+    return module is not None and is_of_project(module)
+
+
+def deployed_modules(registry: Registry) -> list[Deployed]:
+    """Return the modules whose code may call tracked functions, as they were deployed.
+
+    Those are the project's, and whatever else has such a function, its class or its module under a
+    name: a script beside the project, a notebook.
+    """
+    slots: dict[str, list[Slot]] = {}
+    for slot in registry.slots().values():
+        slots.setdefault(deployed_code(slot.function).co_filename, []).append(slot)
+    ours = {id(module): module for module in project_modules()}
+    found = list(filter(None, (_deployed(module, slots) for module in ours.values())))
+    ways = {id(way): module for same in slots.values() for way, module in _ways_to(same)}
+    for module in list(sys.modules.values()):
+        if id(module) not in ours and isinstance(module, ModuleType):
+            reached = ways.keys() & map(id, list(vars(module).values()))
+            if reached:
+                known = _deployed(module, slots) or _without_source(module)
+                found.append(replace(known, reaches=frozenset(ways[way] for way in reached)))
+    return found
+
+
+def _ways_to(slots: Iterable[Slot]) -> Iterator[tuple[object, str]]:
+    """Yield functions, their classes and their modules, each with the name of its module."""
+    for slot in slots:
+        name = module_name(slot.function)
+        yield slot.function, name
+        live = sys.modules.get(slot.function.__module__ or "")
+        if live is not None:
+            yield live, name
+            owner = slot.function.__qualname__.partition(".")[0]
+            yield vars(live).get(owner, slot), name
+
+
+def _deployed(module: ModuleType, slots: dict[str, list[Slot]]) -> Deployed | None:
+    base = base_of_module(module)
+    if base is None:
+        return None
+    return Deployed(
+        module=base.module,
+        file=base.file,
+        text=base.text,
+        sure=base.sure,
+        spans=partial(_spans, module, slots.get(base.file, ())),
+    )
+
+
+def _without_source(module: ModuleType) -> Deployed:
+    """Return a module without a file, of which no more is known than its names."""
+    return Deployed(
+        module=module.__name__,
+        file="",
+        text="\n".join(vars(module)),
+        sure=False,
+        spans=lambda: None,
+    )
+
+
+def _spans(module: ModuleType, slots: Iterable[Slot]) -> tuple[Span, ...] | None:
+    """Return where the tracked functions of a module are; None if its source is not what runs."""
+    source = _base_in(module)[0]
+    if source is None:
+        return None
+    codes = [(slot.name, deployed_code(slot.function)) for slot in slots]
+    found = [(n, source.function_at(c.co_firstlineno, c.co_qualname)) for n, c in codes]
+    return tuple(
+        Span(first=place.line, last=place.last_line, function=name)
+        for name, place in found
+        if place is not None
+    )

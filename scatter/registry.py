@@ -221,7 +221,7 @@ def _copy(function: FunctionType) -> FunctionType:
     copy.__annotations__ = function.__annotations__
     copy.__qualname__ = function.__qualname__
     copy.__module__ = function.__module__
-    for name in ("__wrapped__", "__type_params__"):
+    for name in ("__wrapped__", "__type_params__", "__signature__"):
         if hasattr(function, name):
             setattr(copy, name, getattr(function, name))
     return copy

@@ -20,6 +20,8 @@ TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typin
 if TYPE_CHECKING:
     from typing import Any
 
+    from scatter.linker.world import Version
+
 KEPT = 3
 """Versions that stay loaded in a slot besides the deployed code."""
 
@@ -36,11 +38,26 @@ class Linked:
         file: Name under which tracebacks find the source.
         private: Names that travelled with the version.
         notes: What was used live or left behind, for people.
+        code: What it was made from; None for the deployed code.
+        breaks: Which calls that the deployed function takes it does not; empty if there is none.
+        fixed: Nothing that the target's closure holds is ever replaced there.
 
     """
 
     # No dataclass: `dataclasses` alone takes 12 ms, and this is imported with `import scatter`.
-    __slots__ = ("bundle", "file", "function", "notes", "private", "source", "target", "version")
+    __slots__ = (
+        "breaks",
+        "bundle",
+        "code",
+        "file",
+        "fixed",
+        "function",
+        "notes",
+        "private",
+        "source",
+        "target",
+        "version",
+    )
 
     def __init__(  # noqa: PLR0913 - a record
         self,
@@ -53,6 +70,9 @@ class Linked:
         file: str = "",
         private: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
+        code: Version | None = None,
+        breaks: str = "",
+        fixed: bool = False,
     ) -> None:
         """Keep the values."""
         self.function = function
@@ -63,6 +83,9 @@ class Linked:
         self.file = file
         self.private = private
         self.notes = notes
+        self.fixed = fixed
+        self.code = code
+        self.breaks = breaks
 
     def __repr__(self) -> str:
         return f"<Linked {self.function} v{self.version}>"
@@ -147,13 +170,26 @@ class Slot:
     def steps_to(self, linked: Linked) -> Steps:
         """Return how this slot's function comes to run `linked`."""
         function, target = self.function, linked.target
+        self._adopt(target)
         if not isinstance(target, FunctionType):
             return Steps(first=trampoline.passthrough(function, target))
-        direct = trampoline.runs_direct(function, target)
-        code = target.__code__ if direct else trampoline.forwarder(function, target)
+        direct = trampoline.direct_code(function, target, fixed=linked.fixed)
+        code = direct or trampoline.forwarder(function, target)
         if same_defaults(function, target):
             return Steps(first=code)
         return Steps(first=trampoline.passthrough(function, target), final=code)
+
+    def _adopt(self, target: Any) -> None:
+        """Let a wrapper that names itself name the function: what it keeps there is kept on."""
+        names = target.__code__.co_freevars if isinstance(target, FunctionType) else ()
+        for name, cell in zip(names, getattr(target, "__closure__", None) or (), strict=False):
+            try:
+                if cell.cell_contents is target and name != self.name.rpartition(":")[2]:
+                    cell.cell_contents = self.function
+            except ValueError:  # an empty cell
+                continue
+        for name, value in vars(target).items() if isinstance(target, FunctionType) else ():
+            self.function.__dict__.setdefault(name, value)
 
     def finish(self, linked: Linked, steps: Steps) -> None:
         """Do what follows the decisive store. Each step alone leaves calls right."""
@@ -168,7 +204,7 @@ class Slot:
     def _show_faces(self, target: Any) -> None:
         """Let the function look like what it runs. Calls do not depend on it."""
         function = self.function
-        for face in ("__doc__", "__annotations__", "__wrapped__", "__type_params__"):
+        for face in _FACES:
             try:
                 _copy_face(face, target, function)
             except Exception:  # noqa: S112 - a decorator of the application's made a strange face
@@ -190,6 +226,12 @@ class Slot:
             return
         self.function.loaded_version = self.version  # type: ignore[attr-defined]
         self.function.source = self.running.source  # type: ignore[attr-defined]
+
+
+_FACES = (
+    *("__doc__", "__annotations__", "__wrapped__", "__type_params__", "__signature__"),
+    *("cache_clear", "cache_info", "cache_parameters"),  # of a cache below `@track`
+)
 
 
 def _copy_face(name: str, source: object, function: FunctionType) -> None:

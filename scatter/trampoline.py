@@ -47,17 +47,38 @@ def runs_direct(function: FunctionType, target: FunctionType) -> bool:
     if not same_globals or names != target.__code__.co_freevars:
         return False
     mine, theirs = function.__closure__ or (), target.__closure__ or ()
-    return all(
-        a is b or _same_class_cell(n, a, b) for n, a, b in zip(names, mine, theirs, strict=True)
-    )
+    return all(a is b or is_same_cell(n, a, b) for n, a, b in zip(names, mine, theirs, strict=True))
 
 
-def _same_class_cell(name: str, one: Any, other: Any) -> bool:
+def is_same_cell(name: str, one: Any, other: Any) -> bool:
     """Return whether both cells are the `__class__` of the same class (what `super()` reads)."""
     try:
         return name == "__class__" and one.cell_contents is other.cell_contents
     except ValueError:  # an empty cell: the class statement is still running
         return False
+
+
+def direct_code(function: FunctionType, target: FunctionType, *, fixed: bool) -> CodeType | None:
+    """Return code of `target` that `function` can run itself; None where only a trampoline can.
+
+    What the target's closure holds and that of `function` does not becomes constants of the code,
+    so callers, debuggers and profilers see one function, at full speed and depth.
+
+    Args:
+        function: The function that everyone holds.
+        target: What it shall do.
+        fixed: Whether nothing that the target's closure holds is ever replaced there.
+
+    """
+    if function.__globals__ is not target.__globals__:
+        return None
+    if runs_direct(function, target):
+        return target.__code__
+    if not fixed:
+        return None
+    from scatter.constants import with_constants  # only where something travels
+
+    return with_constants(function, target, is_same_cell)
 
 
 def passthrough(function: FunctionType, target: Any) -> CodeType:

@@ -69,6 +69,8 @@ class Process:
     running: dict[str, Running]
     bad: frozenset[tuple[str, int]] = frozenset()
     lost: set[tuple[str, int]] = field(default_factory=set)
+    needs: Mapping[tuple[str, int], tuple[str, frozenset[int]]] = field(default_factory=dict)
+    """Version → a function, and the versions of it beside which that version can run."""
     failures: dict[str, Failure] = field(default_factory=dict)
     floor: dict[str, int] = field(default_factory=dict)
     now: float = 1000.0
@@ -98,7 +100,9 @@ class Process:
             for one in step if culprits else ():
                 self.tried.append((one.function, one.version, sequence))
                 reason = culprits.get(one.function, "released-together")
-                self.failures[one.function] = plan.failed(view, one, sequence, reason, "")
+                self.failures[one.function] = plan.failed(
+                    view, one, sequence, reason, "", culprits.values()
+                )
 
     def _go(self, changes: Sequence[Change], sequence: int) -> dict[str, str]:
         """Run all of these versions or none; return the reasons of those that would not run."""
@@ -108,6 +112,7 @@ class Process:
                 culprits[one.function] = "link-failed"
             elif (one.function, one.version) in self.lost:
                 culprits[one.function] = "bundle-missing"
+        culprits |= self._misfits(changes)
         for one in () if culprits else changes:
             self.running[one.function] = replace(
                 self.running[one.function], version=one.version or 0, bundle=one.bundle
@@ -115,6 +120,17 @@ class Process:
         if not culprits:
             self.passed.append((sequence, self.versions()))
         return culprits
+
+    def _misfits(self, changes: Sequence[Change]) -> dict[str, str]:
+        """Return who does not fit what will run: the one that needs it, else the one that is it."""
+        moved = {one.function: one.version or 0 for one in changes}
+        will = self.versions() | moved
+        found = dict[str, str]()
+        for name, version in will.items():
+            other, fitting = self.needs.get((name, version), (name, frozenset((version,))))
+            if will[other] not in fitting and {name, other} & moved.keys():
+                found[name if name in moved else other] = "signature-changed"
+        return found
 
     def settle(self, releases: Sequence[Release]) -> None:
         """Look until looking changes nothing."""
@@ -362,6 +378,81 @@ def test_a_missing_bundle_that_nobody_waits_for_any_more_is_no_reason_to_look(ho
     assert plan.next_retry(process.failures.values()) is None
 
 
+# examples: what fits only beside other versions --------------------------------------------
+
+NEEDS_G2 = {("f", 2): ("g", frozenset({2}))}
+
+
+def test_what_did_not_fit_is_tried_with_the_next_release_whatever_that_is_about() -> None:
+    releases = log({"f": 1}, {"f": 2}, {"g": 2})
+    process = Process(deployed("f", "g"), needs=NEEDS_G2)
+    process.look(releases[:2])
+    assert process.failures["f"].reason == "signature-changed"
+    assert process.versions() == {"f": 1, "g": 0}
+    process.look(releases)
+    assert process.passed[-1] == (3, {"f": 2, "g": 2}), "both came in one switch"
+    process.look(releases)
+    assert process.failures == {}
+
+
+def test_what_did_not_fit_is_tried_again_with_all_that_was_released_with_it() -> None:
+    releases = log({"f": 2, "h": 1}, {"g": 2})
+    process = Process(deployed("f", "g", "h"), needs={**NEEDS_G2, ("h", 1): ("f", frozenset({2}))})
+    process.look(releases[:1])
+    assert process.versions() == {"f": 0, "g": 0, "h": 0}
+    process.look(releases)
+    assert process.versions() == {"f": 2, "g": 2, "h": 1}
+
+
+def test_what_does_not_fit_yet_holds_up_no_other_function() -> None:
+    releases = log({"f": 2}, {"h": 1}, {"h": 2})
+    process = Process(deployed("f", "g", "h"), needs=NEEDS_G2)
+    for end in (1, 2, 3):
+        process.look(releases[:end])
+    assert process.versions() == {"f": 0, "g": 0, "h": 2}
+    assert process.failures["f"].tries == 3
+
+
+def test_what_does_not_fit_is_tried_again_by_itself_since_a_module_may_be_imported() -> None:
+    process = Process(deployed("f", "g"), needs=NEEDS_G2)
+    process.look(log({"f": 2}))
+    assert plan.next_retry(process.failures.values()) == process.now + plan.RETRY_S
+    process.needs = {}
+    process.now += plan.RETRY_S
+    process.look(log({"f": 2}))
+    assert process.versions() == {"f": 2, "g": 0}
+
+
+def test_a_version_that_another_one_needs_stays_until_both_go() -> None:
+    releases = log({"f": 2, "g": 2}, {"g": 3}, {"f": 1})
+    process = Process(deployed("f", "g"), needs=NEEDS_G2)
+    process.look(releases[:1])
+    process.look(releases[:2])
+    assert process.versions() == {"f": 2, "g": 2}
+    assert process.failures["g"].reason == "signature-changed"
+    process.look(releases)
+    assert process.versions() == {"f": 1, "g": 3}
+
+
+def test_a_release_of_which_a_part_is_hopeless_is_not_tried_again() -> None:
+    process = Process(deployed("f", "g"), lost={("f", 1)}, bad=frozenset({("g", 1)}))
+    process.look(log({"f": 1, "g": 1}))
+    assert plan.next_retry(process.failures.values()) is None
+    process.lost.clear()
+    process.now = 1e9
+    process.look(log({"f": 1, "g": 1}))
+    assert process.versions() == {"f": 0, "g": 0}, "each release is taken whole or not at all"
+
+
+def test_a_release_of_which_a_part_was_missing_comes_whole() -> None:
+    process = Process(deployed("f", "g"), lost={("f", 1)})
+    process.look(log({"f": 1, "g": 1}))
+    process.lost.clear()
+    process.now += plan.RETRY_S
+    process.look(log({"f": 1, "g": 1}))
+    assert process.passed == [(1, {"f": 1, "g": 1})], "both came in one switch"
+
+
 # properties ------------------------------------------------------------------------------
 
 FUNCTIONS = ("f", "g", "h")
@@ -525,3 +616,44 @@ def test_a_moment_to_look_again_is_one_at_which_something_is_tried(
     if retry_at is not None:
         process.now = retry_at
         assert plan.goal(process.view(releases))
+
+
+needs = st.dictionaries(
+    st.tuples(st.sampled_from(FUNCTIONS), st.integers(1, 3)),
+    st.tuples(st.sampled_from(FUNCTIONS), st.frozensets(st.integers(0, 3), min_size=1)),
+    max_size=4,
+)
+
+
+@quick
+@given(histories(), looks, needs)
+def test_where_all_fits_in_the_end_it_makes_no_difference_what_did_not_on_the_way(
+    releases: list[Release],
+    moments: list[int],
+    needs: dict[tuple[str, int], tuple[str, frozenset[int]]],
+) -> None:
+    needs = {one: need for one, need in needs.items() if one[0] != need[0]}
+    tip = said(releases, len(releases))
+    needs = {
+        one: need for one, need in needs.items() if tip[one[0]] != one[1] or tip[need[0]] in need[1]
+    }
+    process = follow(
+        Process(deployed(*FUNCTIONS), needs=needs), releases, [*moments, len(releases)]
+    )
+    assert process.versions() == tip
+    assert process.failures == {}
+
+
+@quick
+@given(histories(), looks, needs)
+def test_no_function_ever_runs_beside_what_it_does_not_fit(
+    releases: list[Release],
+    moments: list[int],
+    needs: dict[tuple[str, int], tuple[str, frozenset[int]]],
+) -> None:
+    needs = {one: need for one, need in needs.items() if one[0] != need[0]}
+    process = follow(Process(deployed(*FUNCTIONS), needs=needs), releases, moments)
+    for _, versions in process.passed:
+        for name, version in versions.items():
+            other, fitting = needs.get((name, version), (name, frozenset((version,))))
+            assert versions[other] in fitting

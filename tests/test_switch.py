@@ -19,6 +19,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from linking import Lab
 from support import Edited
 
 import scatter
@@ -434,3 +435,14 @@ def test_the_module_that_was_tracked_is_untouched(edited: Edit) -> None:
     names = set(vars(one.module))
     one.edit(("K = 0", "K = 5"))
     assert set(vars(one.module)) == names
+
+
+def test_variables_that_a_decorator_shares_with_others_go_on_to_change(lab: Lab) -> None:
+    counted = (
+        "import functools\ndef counted(f):\n    n = 0\n    def bump():\n        nonlocal n\n"
+        "        n += 1\n    @functools.wraps(f)\n    def wrapper(*a):\n        bump()\n        return n, f(*a)\n    return wrapper\n"
+    )
+    text = f"import scatter\n{counted}\n@scatter.track\n@counted\ndef f(x): return x\n"
+    program = lab.module(text)
+    program.push(text.replace("return x", "return helper(x)") + "\ndef helper(x): return -x\n", "f")
+    assert [program.f(5), program.f(5)] == [(1, -5), (2, -5)]

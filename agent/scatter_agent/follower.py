@@ -25,7 +25,7 @@ from scatter.homes import is_importing
 from scatter.log import Journal
 from scatter.model import Change, Refusal, Release
 from scatter.registry import Registry
-from scatter.slot import Slot
+from scatter.slot import Linked, Slot
 from scatter.verbs import attach
 from scatter_agent import plan
 from scatter_agent.plan import Failure, Running, View
@@ -149,18 +149,26 @@ class Follower:
             self._switch(journal, prepared, changes)
             return view.failures
         failures, newest = dict(view.failures), dict[str, Change]()
+        linked: dict[str, Linked] = {}
         for sequence, step in plan.stepwise(view, releases):
-            refusals = {r.function: r for r in self._prepare(journal, step).refusals}
+            prepared = self._prepare(journal, step, linked)
+            refusals = {r.function: r for r in prepared.refusals}
             failures |= _failures(view, step, sequence, refusals)
             if not refusals:
                 newest |= {change.function: change for change in step}
+                linked |= prepared.linked
         if newest:
             self._switch(journal, self._prepare(journal, tuple(newest.values())), newest.values())
         return failures
 
-    def _prepare(self, journal: Journal, changes: Sequence[Change]) -> Prepared:
+    def _prepare(
+        self,
+        journal: Journal,
+        changes: Sequence[Change],
+        after: Mapping[str, Linked] = apply.NOTHING,
+    ) -> Prepared:
         asked, lookup = apply.wanted(self._registry, journal, changes)
-        return apply.prepare(self._registry, asked, lookup)
+        return apply.prepare(self._registry, asked, lookup, after)
 
     def _switch(self, journal: Journal, prepared: Prepared, changes: Iterable[Change]) -> None:
         """Switch, unless somebody has moved or held one of the functions meanwhile."""
@@ -200,10 +208,11 @@ def _failures(
         return {}
     culprits = ", ".join(f"`{name}`" for name in sorted(refusals))
     together = f"It was released with {culprits}, which was refused."
+    reasons = [refusal.reason for refusal in refusals.values()]
     found = {}
     for change in step:
         refusal = refusals.get(change.function)
         reason = refusal.reason if refusal else plan.RELEASED_TOGETHER
         message = refusal.message if refusal else together
-        found[change.function] = plan.failed(view, change, sequence, reason, message)
+        found[change.function] = plan.failed(view, change, sequence, reason, message, reasons)
     return found

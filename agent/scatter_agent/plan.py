@@ -10,10 +10,12 @@ state in between is one that the log had, and good releases around a bad one sti
 Invariants
 1. A held function stays; so does a fetched one whose function was deleted.
 2. A refused version is not tried again until another release concerns the function; but what is
-   merely missing here may come yet, and is asked for again, later and later.
+   merely missing here may come yet, and is asked for again, later and later. A release is tried
+   again whole.
 3. Releases at or below a function's floor do not apply to it: its code here is newer.
 4. In the end it makes no difference when a process looked: it refuses what a fresh one would, and
    but for that, where it keeps what ran before, it runs what a fresh one would.
+   So what was refused because of what other functions run is tried again with any release.
 """
 
 from __future__ import annotations
@@ -27,11 +29,17 @@ from scatter.names import SHIPPED
 RETRY_S = 1.0
 """First pause before what is missing is asked for again; it doubles each time."""
 MAX_RETRY_S = 60.0
-RETRIED = frozenset(
-    {"bundle-missing", "missing-class", "missing-function", "missing-import", "missing-state"}
-)
+DEPENDENT = frozenset({"signature-changed"})
+"""Reasons that lie in what other functions run, and go away when those are released."""
+RETRIED = DEPENDENT | {
+    "bundle-missing",
+    "missing-class",
+    "missing-function",
+    "missing-import",
+    "missing-state",
+}
 """Reasons that can go away by themselves: a module that is imported or installed later, a store
-that finds its bundle again."""
+that finds its bundle again, callers that are released later."""
 RELEASED_TOGETHER = "released-together"
 """Reason of versions that were refused only because another one of their release was."""
 
@@ -97,12 +105,22 @@ class View:
 
 def goal(view: View) -> tuple[Change, ...]:
     """Return every change that takes the process to the tip of the log."""
-    return tuple(
-        state.live
-        for name in view.running
-        if (state := view.functions.get(name)) is not None
-        and _applies(view, state.live, state.sequence)
-    )
+    states = [view.functions[name] for name in view.running if name in view.functions]
+    found = [state for state in states if _applies(view, state.live, state.sequence)]
+    along = _dependent(view) if found else frozenset[int]()
+    return tuple(s.live for s in states if s in found or (s.sequence in along and _waits(view, s)))
+
+
+def _dependent(view: View) -> frozenset[int]:
+    """Return the releases that wait for what other functions run."""
+    waiting = (f for f in view.failures.values() if f.retry_at is not None)
+    return frozenset(f.sequence for f in waiting if f.reason in DEPENDENT)
+
+
+def _waits(view: View, state: FunctionState) -> bool:
+    """Return whether what the log says of a function is what was refused, and is still wanted."""
+    failure = view.failures.get(state.function)
+    return failure is not None and _stands(view, state.function, failure)
 
 
 def stepwise(view: View, releases: Sequence[Release]) -> tuple[tuple[int, tuple[Change, ...]], ...]:
@@ -152,8 +170,24 @@ def _runs(running: Running, change: Change) -> bool:
     return running.version == change.version and running.bundle == change.bundle
 
 
-def failed(view: View, change: Change, sequence: int, reason: str, message: str) -> Failure:
-    """Return the failure to remember for a refused change."""
+def failed(
+    view: View,
+    change: Change,
+    sequence: int,
+    reason: str,
+    message: str,
+    reasons: Iterable[str] = (),
+) -> Failure:
+    """Return the failure to remember for a refused change.
+
+    Args:
+        view: As for `goal`.
+        change, sequence: What was refused, and the release that asked for it.
+        reason, message: Why.
+        reasons: Those of all that was refused of that release; by default, this one alone. It is
+            tried again by itself if each of them can go away by itself.
+
+    """
     before = view.failures.get(change.function)
     same = before is not None and before.sequence == sequence
     tries = before.tries + 1 if before is not None and same else 1
@@ -163,7 +197,7 @@ def failed(view: View, change: Change, sequence: int, reason: str, message: str)
         sequence=sequence,
         reason=reason,
         message=message,
-        retry_at=view.now + pause_s if reason in RETRIED else None,
+        retry_at=view.now + pause_s if RETRIED.issuperset(reasons or (reason,)) else None,
         tries=tries,
     )
 

@@ -24,6 +24,7 @@ from scatter.analysis.chunks import future_flags
 from scatter.analysis.reading import lambda_in
 from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
+from scatter.linker.faces import mark_of
 
 FACTORY = "__scatter_link__"
 LIVE_CLASS = "__scatter_class__"
@@ -213,8 +214,9 @@ def _rename(code: CodeType, owner: tuple[str, str]) -> CodeType:
     if qualname.startswith(wrapper):
         qualname = stands_for + qualname.removeprefix(wrapper)
     qualname = qualname.removeprefix(_PREFIX)
-    consts = tuple(_rename_const(const, owner) for const in code.co_consts)
-    return code.replace(co_qualname=qualname, co_consts=consts)
+    consts = [_rename_const(const, owner) for const in code.co_consts]
+    consts.append(mark_of(code.co_filename))
+    return code.replace(co_qualname=qualname, co_consts=tuple(consts))
 
 
 def _rename_const(const: object, owner: tuple[str, str]) -> object:

@@ -14,6 +14,7 @@ from scatter import trampoline
 from scatter.bundle import Bundle
 from scatter.errors import Refused
 from scatter.linker.assemble import mangled
+from scatter.linker.callers import Subject, Verdict
 from scatter.linker.home import Home
 from scatter.linker.signature import broken_call
 
@@ -120,10 +121,10 @@ def _class_of(function: FunctionType | None) -> Any:
 
 
 def check_shape(function: FunctionType, deployed: FunctionType | None, bundle: Bundle) -> None:
-    """Refuse code that those who call the deployed function could not call, or not use.
+    """Refuse code whose calls give another kind of thing than those of the deployed function.
 
     Raises:
-        Refused: `kind-changed`, `signature-changed`.
+        Refused: `kind-changed`.
 
     """
     if deployed is None:
@@ -136,14 +137,62 @@ def check_shape(function: FunctionType, deployed: FunctionType | None, bundle: B
             f"{_KINDS.get(new, 'another kind')}. Callers would break.",
             hint="Give the new kind another name, or deploy it with a restart.",
         )
-    broken = broken_call(deployed, function)
-    if broken and "signature-changed" not in bundle.allow:
-        raise Refused(
-            "signature-changed",
-            f"Callers of `{bundle.function}` in this process would break: {broken}.",
-            hint="Give new parameters a default and keep the old ones, or push it with "
-            "`--allow signature-changed` if nobody here calls it so.",
-        )
+
+
+def calls_broken(function: FunctionType, deployed: FunctionType | None, bundle: Bundle) -> str:
+    """Return which calls of the deployed function a version does not take; empty if none counts.
+
+    Whether that matters depends on who calls it: see `check_callers`.
+    """
+    if deployed is None or "signature-changed" in bundle.allow:
+        return ""
+    return broken_call(deployed, function)
+
+
+def check_callers(subject: Subject, verdict: Verdict) -> None:
+    """Refuse a version that its callers, as they will be, do not fit.
+
+    Raises:
+        Refused: `signature-changed`.
+
+    """
+    if not verdict.is_good:
+        raise _signature_changed(subject.function, subject.broken, verdict.words)
+
+
+def unknown_callers(function: str, broken: str) -> Refused:
+    """Return the refusal of a version whose function's deployed source is not known."""
+    words = "who calls it is not known: the source that it was deployed with is not"
+    return _signature_changed(function, broken, words)
+
+
+def _signature_changed(function: str, broken: str, words: str) -> Refused:
+    return Refused(
+        "signature-changed",
+        f"Callers of `{function}` in this process would break: {broken}. "
+        f"{words[0].upper()}{words[1:]}.",
+        function=function,
+        hint="Release it together with its callers, give new parameters a default and keep the "
+        "old ones, or push it with `--allow signature-changed` if nobody here calls it so.",
+    )
+
+
+def check_caller(function: str, subject: Subject, verdict: Verdict) -> None:
+    """Refuse a version that does not fit the changed signature of a function that it calls.
+
+    Raises:
+        Refused: `signature-changed`.
+
+    """
+    for place in verdict.against:
+        if place.function == function:
+            raise Refused(
+                "signature-changed",
+                f"`{subject.function}` has another signature than it was deployed with, and "
+                f"`{function}` would not fit it: {place}.",
+                function=function,
+                hint=f"Release it together with `{subject.function}`.",
+            )
 
 
 _KINDS = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import linecache
 import weakref
 from collections.abc import Iterable
-from typing import Any
 
 
 def file_name(function: str, version: int | None, digest: str) -> str:
@@ -22,14 +21,30 @@ def file_beside(file: str, module: str) -> str:
     return f"{file[:-1]} in {module}>"
 
 
-def show(file: str, pieces: Iterable[tuple[int, str]], owner: Any) -> None:
-    """Make source known under `file` for as long as `owner` lives.
+class _Mark:
+    """A constant of all code of one file: it goes when the last of that code goes."""
+
+    __slots__ = ("__weakref__",)
+
+
+_marks: weakref.WeakValueDictionary[str, _Mark] = weakref.WeakValueDictionary()
+
+
+def mark_of(file: str) -> _Mark:
+    """Return the mark of a file; each link of it has one of its own."""
+    mark = _marks.get(file)
+    if mark is None:
+        mark = _marks[file] = _Mark()
+    return mark
+
+
+def show(file: str, pieces: Iterable[tuple[int, str]]) -> None:
+    """Make source known under `file` for as long as code of it lives.
 
     Args:
         file: From `file_name`.
         pieces: (first line, text) of each definition; lines in between are empty. Those on line
             0 stood nowhere, and are left out.
-        owner: The function object of the version.
 
     """
     lines: list[str] = []
@@ -39,7 +54,8 @@ def show(file: str, pieces: Iterable[tuple[int, str]], owner: Any) -> None:
         lines[first - 1 : first - 1 + len(own)] = own
     entry = (sum(map(len, lines)), None, lines, file)
     linecache.cache[file] = entry
-    weakref.finalize(owner, _hide, file, entry).atexit = False
+    weakref.finalize(mark_of(file), _hide, file, entry).atexit = False
+    _marks.pop(file, None)  # linked again, it gets one of its own
 
 
 def _hide(file: str, entry: object) -> None:

@@ -10,7 +10,13 @@ from scatter.analysis import same_code
 from scatter.bundle import Bundle, Part
 from scatter.errors import Refused
 from scatter.linker.assemble import CELL, LIVE_CLASS
-from scatter.linker.check import check_members, check_names, check_shape, live_class
+from scatter.linker.check import (
+    calls_broken,
+    check_members,
+    check_names,
+    check_shape,
+    live_class,
+)
 from scatter.linker.classes import NewClasses
 from scatter.linker.decide import Decision, decide
 from scatter.linker.faces import file_beside, file_name, show
@@ -18,6 +24,7 @@ from scatter.linker.home import Home
 from scatter.linker.parts import Assembly, Made, make
 from scatter.linker.state import create_state
 from scatter.linker.values import cell_value, check_python, unpickle
+from scatter.linker.world import Version
 from scatter.model import Change
 from scatter.slot import Linked
 
@@ -99,7 +106,7 @@ class _Linking:
             for where, name in created:
                 where.globals.pop(name, None)
             raise
-        self._show(decision, target)
+        self._show(decision)
         return Linked(
             function=bundle.function,
             version=self._change.version or 0,
@@ -109,7 +116,25 @@ class _Linking:
             file=self._file,
             private=tuple(k for k, need in decision.needs.items() if need.verdict != "live"),
             notes=decision.notes,
+            fixed=self._is_fixed(target),
+            code=Version(bundle=bundle, lines=self._lines, file=self._change.file),
+            breaks=self._breaks(target),
         )
+
+    def _breaks(self, target: Any) -> str:
+        if not isinstance(target, FunctionType):
+            return ""
+        return calls_broken(target, self._deployed, self._bundle)
+
+    def _is_fixed(self, target: Any) -> bool:
+        """Return whether a target is the function itself, whose closure is that of the factory.
+
+        A decorator's wrapper, and a closure that was captured, may share variables that change.
+        """
+        if not isinstance(target, FunctionType) or self._bundle.cells:
+            return False
+        code, name = target.__code__, self._bundle.qualname
+        return code.co_filename == self._file and code.co_qualname in (name, f"{name}.<lambda>")
 
     def _is_deployed(self, decision: Decision) -> bool:
         """Return whether the version is what the process was deployed with, whole."""
@@ -203,7 +228,7 @@ class _Linking:
             given[LIVE_CLASS] = live_class(bundle, home, self._deployed)
         return given
 
-    def _show(self, decision: Decision, target: Any) -> None:
+    def _show(self, decision: Decision) -> None:
         """Let people see the source of what travels, in tracebacks and debuggers."""
         for part in self._bundle.parts:
             pieces = list(self._pieces(part, decision))
@@ -212,7 +237,7 @@ class _Linking:
                 pieces.append((self._lines[self._bundle.qualname], self._bundle.source))
             if pieces:
                 file = self._file if is_own else file_beside(self._file, part.module)
-                show(file, pieces, target)
+                show(file, pieces)
 
     def _pieces(self, part: Part, decision: Decision) -> Iterator[tuple[int, str]]:
         for item in decision.items(part, "travels"):
@@ -263,4 +288,5 @@ def _unpickled(bundle: Bundle, change: Change, home: Home) -> Linked:
         target=target,
         source=bundle.source,
         notes=("captured whole: it runs on its own copy of the values that it uses",),
+        code=Version(bundle=bundle, lines={bundle.qualname: 1}, file=change.file),
     )

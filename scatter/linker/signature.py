@@ -18,7 +18,7 @@ need be tried.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 
@@ -36,6 +36,68 @@ def broken_call(old: FunctionType, new: FunctionType) -> str:
     if before == after:
         return ""
     return next(filter(None, _broken(before, after)), "") or _moved(before, after)
+
+
+def misfit(
+    function: FunctionType, count: int, names: Collection[str], *, more: bool, others: bool
+) -> str:
+    """Return why a function does not take a call; empty if it does.
+
+    Args:
+        function: The function.
+        count: How many arguments the call gives by position, `self` included.
+        names: Those that it gives by name.
+        more: It spreads a sequence (`*rest`), which may hold any number of arguments.
+        others: It spreads a mapping (`**options`), which may hold any names.
+
+    """
+    taker = _parameters_of(function)
+    counts = range(count, max(count, len(taker.positional)) + 1) if more else (count,)
+    if any(_fits(taker, n, names, others) for n in counts):
+        return ""
+    return _why_not(taker, count, names, more)
+
+
+def moved_argument(old: FunctionType, new: FunctionType, count: int, *, more: bool) -> str:
+    """Return which argument by position a call to `old` would give to another parameter of `new`.
+
+    One sentence without a full stop; empty if there is none. See point 2 above.
+
+    Args:
+        old, new: The functions.
+        count: How many arguments the call gives by position, `self` included.
+        more: It spreads a sequence.
+
+    """
+    before, after = _parameters_of(old), _parameters_of(new)
+    for place in range(_most(before, after) if more else count):
+        was, now = before.at(place), after.at(place)
+        if _is_another(was, now, before, after):
+            return f"it gives `{was}` where `{now}` is taken now"
+    return ""
+
+
+def _fits(taker: _Parameters, count: int, names: Collection[str], others: bool) -> bool:
+    enough = others or set(taker.needs(count)).issubset(names)
+    return taker.takes(count) and enough and all(taker.allows(name, count) for name in names)
+
+
+def _why_not(taker: _Parameters, count: int, names: Collection[str], more: bool) -> str:
+    most = len(taker.positional)
+    if count > most and not taker.star:
+        given, taken = count - taker.has_self, most - taker.has_self
+        are = "is" if taken == 1 else "are"
+        return f"it gives {given} arguments by position, and at most {taken} {are} taken"
+    for name in names:
+        if name in taker.filled(count):
+            return f"it gives `{name}` twice"
+        if not taker.allows(name, count):
+            other = "" if taker.knows(name) else ", which is no parameter"
+            return f"it gives `{name}` by name{other}"
+    by_position_only = taker.positional[: taker.only]
+    lacking = [n for n in taker.needs(count) if n not in names or n in by_position_only]
+    certain = [n for n in lacking if n in taker.keywords] if more else lacking
+    return f"it does not give `{(certain or lacking)[0]}`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,11 +267,15 @@ def _gone(name: str, old: _Parameters, new: _Parameters) -> str:
 def _moved(old: _Parameters, new: _Parameters) -> str:
     """Say that an argument by position goes to another parameter that both functions have."""
     for place in range(_most(old, new)):
-        was, now = old.at(place), new.at(place)
-        if was and now and was != now and (new.knows(was) or old.knows(now)):
+        if _is_another(old.at(place), new.at(place), old, new):
             before, after = _differing(_listed(old), _listed(new))
             return f"parameters changed places: `{before}` is now `{after}`"
     return ""
+
+
+def _is_another(was: str, now: str, old: _Parameters, new: _Parameters) -> bool:
+    """Return whether two parameters at one place are two that changed places."""
+    return bool(was and now) and was != now and (new.knows(was) or old.knows(now))
 
 
 def _listed(one: _Parameters) -> list[str]:
