@@ -68,6 +68,7 @@ class Base:
                         track_all=self.track_all,
                         gently=True,
                     )
+                    self._source.settle()
                 except SourceError:
                     return None
             return self._source

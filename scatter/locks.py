@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 class ForkSafeLock:
     """A re-entrant lock, free in a forked child unless the thread that forked holds it."""
 
-    __slots__ = ("__weakref__", "_lock")
+    __slots__ = ("__weakref__", "_is_known", "_lock")
 
     def __init__(self) -> None:
         """Begin free."""
         self._lock = threading.RLock()
+        self._is_known = False
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        if self not in _used:
+        if not self._is_known:
             _use(self)
+            self._is_known = True
 
     def __exit__(
         self,

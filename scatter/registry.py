@@ -128,8 +128,12 @@ class Registry:
             for name, function in (fetched or {}).items():
                 if name not in self._slots:
                     self._put(_new_slot(name, function, "", True, None))
-            moves = [(self._slots[n], v) for n, v in linked.items() if n in self._slots]
-            moves = [(slot, version) for slot, version in moves if slot.running is not version]
+            known = self._slots
+            moves = [
+                (known[name], version)
+                for name, version in linked.items()
+                if name in known and known[name].running is not version
+            ]
             steps = [slot.steps_to(version) for slot, version in moves]
             functions = [slot.function for slot, _ in moves]
             codes = [step.first for step in steps]

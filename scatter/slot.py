@@ -41,6 +41,7 @@ class Linked:
         code: What it was made from; None for the deployed code.
         breaks: Which calls that the deployed function takes it does not; empty if there is none.
         fixed: Nothing that the target's closure holds is ever replaced there.
+        ready: A function, and the code with which it runs this version; see `Slot.make_ready`.
 
     """
 
@@ -54,6 +55,7 @@ class Linked:
         "function",
         "notes",
         "private",
+        "ready",
         "source",
         "target",
         "version",
@@ -84,6 +86,7 @@ class Linked:
         self.private = private
         self.notes = notes
         self.fixed = fixed
+        self.ready: tuple[FunctionType, CodeType] | None = None
         self.code = code
         self.breaks = breaks
 
@@ -171,24 +174,39 @@ class Slot:
         """Return how this slot's function comes to run `linked`."""
         function, target = self.function, linked.target
         self._adopt(target)
-        if not isinstance(target, FunctionType):
-            return Steps(first=trampoline.passthrough(function, target))
-        direct = trampoline.direct_code(function, target, fixed=linked.fixed)
-        code = direct or trampoline.forwarder(function, target)
-        if same_defaults(function, target):
+        code = self.make_ready(linked)
+        if not isinstance(target, FunctionType) or same_defaults(function, target):
             return Steps(first=code)
         return Steps(first=trampoline.passthrough(function, target), final=code)
 
+    def make_ready(self, linked: Linked) -> CodeType:
+        """Return the code with which this slot's function runs `linked`; made once, beforehand."""
+        function, ready = self.function, linked.ready
+        if ready is not None and ready[0] is function:
+            return ready[1]
+        code = self._code_for(linked)
+        linked.ready = function, code
+        return code
+
+    def _code_for(self, linked: Linked) -> CodeType:
+        function, target = self.function, linked.target
+        if not isinstance(target, FunctionType):
+            return trampoline.passthrough(function, target)
+        direct = trampoline.direct_code(function, target, fixed=linked.fixed)
+        return direct or trampoline.forwarder(function, target)
+
     def _adopt(self, target: Any) -> None:
         """Let a wrapper that names itself name the function: what it keeps there is kept on."""
-        names = target.__code__.co_freevars if isinstance(target, FunctionType) else ()
-        for name, cell in zip(names, getattr(target, "__closure__", None) or (), strict=False):
+        if not isinstance(target, FunctionType) or not (target.__closure__ or target.__dict__):
+            return
+        names = target.__code__.co_freevars
+        for name, cell in zip(names, target.__closure__ or (), strict=True):
             try:
                 if cell.cell_contents is target and name != self.name.rpartition(":")[2]:
                     cell.cell_contents = self.function
             except ValueError:  # an empty cell
                 continue
-        for name, value in vars(target).items() if isinstance(target, FunctionType) else ():
+        for name, value in target.__dict__.items():
             self.function.__dict__.setdefault(name, value)
 
     def finish(self, linked: Linked, steps: Steps) -> None:
@@ -204,10 +222,17 @@ class Slot:
     def _show_faces(self, target: Any) -> None:
         """Let the function look like what it runs. Calls do not depend on it."""
         function = self.function
-        for face in _FACES:
+        try:
+            function.__doc__ = target.__doc__
+            function.__annotations__ = target.__annotations__
+        except Exception:  # noqa: S110 - a decorator of the application's made a strange face
+            pass
+        own, other = function.__dict__, getattr(target, "__dict__", {})
+        plain = isinstance(target, FunctionType) and not (own or other or _GENERICS)
+        for face in () if plain else _FACES:
             try:
                 _copy_face(face, target, function)
-            except Exception:  # noqa: S112 - a decorator of the application's made a strange face
+            except Exception:  # noqa: S112 - as above
                 continue
 
     def _keep(self, linked: Linked) -> None:
@@ -228,8 +253,9 @@ class Slot:
         self.function.source = self.running.source  # type: ignore[attr-defined]
 
 
+_GENERICS = hasattr(lambda: None, "__type_params__")
 _FACES = (
-    *("__doc__", "__annotations__", "__wrapped__", "__type_params__", "__signature__"),
+    *("__wrapped__", "__type_params__", "__signature__"),
     *("cache_clear", "cache_info", "cache_parameters"),  # of a cache below `@track`
 )
 
@@ -247,9 +273,9 @@ def same_defaults(one: FunctionType, other: FunctionType) -> bool:
 
     Equal is not enough: `True == 1 == 1.0`, and two empty lists are two objects.
     """
-    return _same(one.__defaults__, other.__defaults__) and _same(
-        one.__kwdefaults__, other.__kwdefaults__
-    )
+    mine, theirs = one.__defaults__, other.__defaults__
+    named, others = one.__kwdefaults__, other.__kwdefaults__
+    return (mine is theirs or _same(mine, theirs)) and (named is others or _same(named, others))
 
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...))

@@ -6,6 +6,7 @@ objects and entries after a collection, never the size of the process.
 
 from __future__ import annotations
 
+import ast
 import functools
 import gc
 import itertools
@@ -723,3 +724,13 @@ def test_recursion_inside_a_private_helper_is_not_reduced(lab: Lab) -> None:
     deployed = _depth(program)
     program.push(program.edit("return down(n + 1)", "return 0 + down(n + 1)"), "f")
     assert deployed - 5 <= _depth(program) <= deployed
+
+
+def test_a_process_keeps_no_syntax_trees(lab: Lab) -> None:
+    """They are a hundred times as large as the text, and the collector walks all of them."""
+    filler = "".join(f"def g{n}(x): return x\n" for n in range(300))
+    program = lab.module(HEAD + filler + "@scatter.track\ndef f(): return 1\n")
+    program.push(program.edit("return 1", "return g1(2)"), "f")
+    del program._project.texts[program.name]
+    gc.collect()
+    assert not [o for o in gc.get_objects() if isinstance(o, ast.Module) and len(o.body) > 300]

@@ -419,7 +419,7 @@ SECRET_VALUES = [
     ("DB_PASSWORD", "abc-123-def"),
     ("token_type", "bearer"),
     ("x", {"host": "db", "password": "abc-123-def"}),
-    ("x", [1, ({"api-key", "x"}, {"a": {"b": [{"api_key": b"abcdef"}]}})]),
+    ("x", [1, ({"api-key"}, {"a": {"b": [{"api_key": b"abcdef"}]}})]),
     ("tokens", ["abcdef"]),
     ("x", "hV7q2LxPz9RtYw3KdBn8MfGs5JcAe1Uo"),
     ("x", b"hV7q2LxPz9RtYw3KdBn8MfGs5JcAe1Uo"),

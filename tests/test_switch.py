@@ -440,7 +440,8 @@ def test_the_module_that_was_tracked_is_untouched(edited: Edit) -> None:
 def test_variables_that_a_decorator_shares_with_others_go_on_to_change(lab: Lab) -> None:
     counted = (
         "import functools\ndef counted(f):\n    n = 0\n    def bump():\n        nonlocal n\n"
-        "        n += 1\n    @functools.wraps(f)\n    def wrapper(*a):\n        bump()\n        return n, f(*a)\n    return wrapper\n"
+        "        n += 1\n    @functools.wraps(f)\n    def wrapper(*a):\n        bump()\n"
+        "        return n, f(*a)\n    return wrapper\n"
     )
     text = f"import scatter\n{counted}\n@scatter.track\n@counted\ndef f(x): return x\n"
     program = lab.module(text)

@@ -29,7 +29,16 @@ from scatter.names import function_name
 
 
 class ModuleSource:
-    """The text of one module and what was read from it. Treat as frozen."""
+    """The text of one module and what was read from it. Treat as frozen.
+
+    Attributes:
+        text: The whole text.
+        name: Module name; empty for notebooks.
+        file: Where it came from.
+        package: The package that its relative imports begin from.
+        track_all: Whether the module is tracked whole.
+
+    """
 
     def __init__(
         self,
@@ -61,20 +70,28 @@ class ModuleSource:
         self.track_all = track_all
         self._track = track
         self._bare: dict[str, ClassText] = {}
-        self._text = Text(text, name=name, file=file, gently=gently)
+        self.text = text
+        self._gently = gently
+        self._parsed: Text | None = self._parse()
+        self.package = self._parsed.package
 
     def __repr__(self) -> str:
         return f"<ModuleSource {self.name or '(no module)'}: {len(self.functions)} functions>"
 
-    @property
-    def text(self) -> str:
-        """The whole text."""
-        return self._text.text
+    def _parse(self) -> Text:
+        return Text(self.text, name=self.name, file=self.file, gently=self._gently)
 
     @property
-    def package(self) -> str:
-        """The package that its relative imports begin from."""
-        return self._text.package
+    def _text(self) -> Text:
+        """The text, parsed; again if the tree was let go."""
+        return self._parsed or self._parse()
+
+    def settle(self) -> None:
+        """Read all there is to read, and let go of the tree, which is a hundred times as large."""
+        for reading in ("future", "stars", "_exported", "looked_up", "assigned_later", "tracked"):
+            getattr(self, reading)
+        _ = self.class_bodies
+        self._parsed = None
 
     @cached_property
     def future(self) -> tuple[str, ...]:

@@ -123,9 +123,11 @@ class Project(Protocol):
 
     def is_tracked(self, module: str, key: str) -> bool:
         """Return whether the function at a key of a module is tracked."""
+        ...
 
     def sources_naming(self, words: Collection[str]) -> Iterator[tuple[ModuleSource, Find]]:
         """Yield the source of every file in which one of some words is, with its finder."""
+        ...
 
 
 def explain_whole(project: Project, built: Built, before: Bundle | None) -> Explanation:
