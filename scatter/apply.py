@@ -118,7 +118,11 @@ def prepare(
         after: Function → version, of those that will have been switched to by then.
 
     """
-    return _Preparation(registry, wanted, lookup, after).run()
+    preparation = _Preparation(registry, wanted, lookup, after)
+    try:
+        return preparation.run()
+    finally:
+        vars(preparation).clear()  # it is part of a circle, which would keep versions for long
 
 
 def switch(
