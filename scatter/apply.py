@@ -36,7 +36,7 @@ from scatter.linker import (
 )
 from scatter.log import Journal
 from scatter.model import Change, Refusal
-from scatter.names import SHIPPED
+from scatter.names import SHIPPED, split
 from scatter.registry import Registry
 from scatter.slot import Linked, Slot
 
@@ -189,7 +189,8 @@ class _Preparation:
     def run(self) -> Prepared:
         done, rest = set[str](), _Rest()
         while len(done) < len(self._todo):
-            for name in [n for n in self._todo if n not in done]:
+            waiting = [name for name in self._todo if name not in done]
+            for name in sorted(waiting, key=_is_method):  # a new class comes before its methods
                 done.add(name)
                 self._prepare(self._todo[name])
                 rest.take()
@@ -315,6 +316,10 @@ class _Preparation:
         """Make the function object of a fetched function; the switch gives it its code."""
         if bundle.function not in self._fetched:
             self._fetched[bundle.function] = shell(bundle, home)
+
+
+def _is_method(name: str) -> bool:
+    return "." in split(name)[1]
 
 
 def _place(bundle: Bundle) -> str:

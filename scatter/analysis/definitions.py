@@ -10,7 +10,7 @@ from scatter.analysis.imports import read_import
 from scatter.analysis.kinds import Kind, constructors_in, kind_of_assignment, mutated_names
 from scatter.analysis.records import Definition
 from scatter.analysis.text import Text
-from scatter.analysis.walks import blocks, first_line, is_type_checking
+from scatter.analysis.walks import blocks, bound_by, first_line, is_type_checking
 
 
 def read_definitions(text: Text) -> Mapping[str, Definition]:
@@ -57,6 +57,8 @@ class _Definitions:
             yield from self._block(node.body, typing_only=True)
             yield from self._block(node.orelse, typing_only=typing_only)
             return
+        for name in bound_by(node):
+            yield self._define(name, "state", node, typing_only=typing_only)
         inner: dict[str, list[Definition]] = {}
         for block in blocks(node):
             for definition in self._block(block, typing_only=typing_only):

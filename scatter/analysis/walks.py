@@ -67,7 +67,7 @@ def blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
 
 def class_level_names(scope: ast.ClassDef) -> frozenset[str]:
     """Return the names that a class body binds, whatever blocks they stand in."""
-    return frozenset(name for node in flat(scope.body) for name in _bound_by(node))
+    return frozenset(name for node in flat(scope.body) for name in bound_by(node))
 
 
 def read_before_bound(scope: ast.ClassDef) -> frozenset[str]:
@@ -78,11 +78,11 @@ def read_before_bound(scope: ast.ClassDef) -> frozenset[str]:
     found, bound = set[str](), set[str]()
     for node in scope.body:
         found |= expression_names(node) - bound
-        bound |= {name for inner in flat([node]) for name in _bound_by(inner)}
+        bound |= {name for inner in flat([node]) for name in bound_by(inner)}
     return frozenset(found & bound)
 
 
-def _bound_by(node: ast.stmt) -> Iterator[str]:
+def bound_by(node: ast.stmt) -> Iterator[str]:
     """Yield the names that one statement binds; of a block, what its own line binds."""
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):

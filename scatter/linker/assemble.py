@@ -129,13 +129,18 @@ def compiled(
         module = _factory(*body())
         code: CodeType = compile(module, file, "exec", future_flags(part.future), dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as error:
-        raise Refused(
-            "bad-source",
-            f"This Python cannot compile `{bundle.function}`: {error}.",
-            function=bundle.function,
-            hint="It may need a newer Python than this process has.",
-        ) from error
+        raise not_compiled(bundle, error) from error
     return _rename(code, _owner(bundle))
+
+
+def not_compiled(bundle: Bundle, error: Exception) -> Refused:
+    """Return the refusal of source that is no Python here."""
+    return Refused(
+        "bad-source",
+        f"This Python cannot compile `{bundle.function}`: {error}.",
+        function=bundle.function,
+        hint="It may need a newer Python than this process has.",
+    )
 
 
 def _statements(source: str, line: int) -> list[ast.stmt]:

@@ -256,7 +256,7 @@ def _import(item: Item, home: Home) -> Verdict:
     if base and base.kind == "import" and same_code(item.source, base.source):
         return _live_if_there(item, home)
     if base is None and home.base and home.base.stars:
-        return "live"  # it comes with `from module import *`, if that has it
+        return _live_if_there(item, home)  # it may have come with `from module import *`
     return "travels"
 
 
@@ -291,8 +291,16 @@ def _is_true(name: str, home: Home) -> bool:
 
 
 def _state(item: Item, home: Home) -> Verdict:
-    if home.has(item.name):
+    base = _base(item, home)
+    is_code = base is not None and base.kind in ("function", "import")
+    if home.has(item.name) and not is_code:
         return "live"
+    if is_code:
+        raise Refused(
+            "missing-state",
+            f"`{item.name}` is state now; in this process it is what was deployed under that name.",
+            hint="Give the state another name, or deploy the module that makes it.",
+        )
     if item.source:
         return "created"
     raise Refused(

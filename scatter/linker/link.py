@@ -9,7 +9,7 @@ from typing import Any
 from scatter.analysis import same_code
 from scatter.bundle import Bundle, Part
 from scatter.errors import Refused
-from scatter.linker.assemble import CELL, LIVE_CLASS
+from scatter.linker.assemble import CELL, LIVE_CLASS, not_compiled
 from scatter.linker.check import (
     calls_broken,
     check_members,
@@ -48,6 +48,8 @@ def link(bundle: Bundle, change: Change, home: Home, deployed: FunctionType | No
         if bundle.pickle:
             return _unpickled(bundle, change, home)
         return _Linking(bundle, change, home, deployed).run()
+    except SyntaxError as error:
+        raise not_compiled(bundle, error) from error
     except Refused as error:
         raise Refused(
             error.reason,
@@ -142,7 +144,8 @@ class _Linking:
         if base is None or deployed is None or self._bundle.cells:
             return False
         place = base.function_at(deployed.__code__.co_firstlineno, self._bundle.qualname)
-        if place is None or place.skip != self._bundle.skip:
+        own = self._bundle.parts[0]
+        if place is None or place.skip != self._bundle.skip or base.future != own.future:
             return False
         same = same_code(place.source, self._bundle.source)
         return same and all(need.verdict == "live" for need in decision.needs.values())
