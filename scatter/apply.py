@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import FunctionType, MappingProxyType
 
+from scatter import trampoline
 from scatter.bases import module_name
 from scatter.bundle import Bundle, Part, decode
 from scatter.errors import Refused
@@ -185,13 +186,13 @@ class _Preparation:
         self._refusals: dict[str, Refusal] = {}
         self._fetched: dict[str, FunctionType] = {}
         self._since: dict[str, tuple[Slot, Linked]] = {}
+        self._begun = set[str]()
 
     def run(self) -> Prepared:
-        done, rest = set[str](), _Rest()
-        while len(done) < len(self._todo):
-            waiting = [name for name in self._todo if name not in done]
+        rest = _Rest()
+        while len(self._begun) < len(self._todo):
+            waiting = [name for name in self._todo if name not in self._begun]
             for name in sorted(waiting, key=_is_method):  # a new class comes before its methods
-                done.add(name)
                 self._prepare(self._todo[name])
                 rest.take()
         _Signatures(self._registry, self._after, self._linked).check(self._refuse_late)
@@ -205,6 +206,9 @@ class _Preparation:
 
     def _prepare(self, wanted: Wanted) -> None:
         name = wanted.change.function
+        if name in self._begun:
+            return
+        self._begun.add(name)
         try:
             linked = self._link(wanted)
             slot = self._registry.get(name)
@@ -292,7 +296,15 @@ class _Preparation:
             bundle = self._open(self._todo[name])
             home = home_for_fetched(self._registry, _place(bundle), self)
             self._shell(bundle, home)
+            self._run_early(name)
         return self._fetched[name]
+
+    def _run_early(self, name: str) -> None:
+        """Let a function that nobody has yet run already: a default may call it."""
+        self._prepare(self._todo[name])
+        if name in self._linked:
+            function = self._fetched[name]
+            function.__code__ = trampoline.passthrough(function, self._linked[name].target)
 
     def bundle(self, name: str) -> Bundle | None:
         """Return the version of a function that is about to run here, if there is one."""

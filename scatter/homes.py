@@ -159,7 +159,8 @@ def _home(  # noqa: PLR0913 - a record
     def is_tracked(key: str) -> bool:
         slot = registry.get(function_name(module, key))
         live = module_globals.get(key)
-        return slot is not None or hasattr(live, "__scatter__")
+        is_slot = slot is not None and not (slot.fetched and slot.function is not live)
+        return is_slot or hasattr(live, "__scatter__")
 
     def beside(other: str, load: bool) -> Home:
         return _home_beside(registry, other, functions, load)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from scatter.analysis.functions import accessor_of
 from scatter.analysis.reading import dotted, parse_definition
 from scatter.analysis.records import FunctionNode
+from scatter.analysis.scopes import expression_names
 from scatter.analysis.text import Text
 from scatter.analysis.walks import blocks, first_line
 
@@ -58,7 +59,9 @@ def without_methods(source: str, name_of: NameOf) -> ClassText:
         indent = lines[first][: len(lines[first]) - len(lines[first].lstrip())]
         lines[first : last + 1] = [f"{indent}{_MARK + name!r}"]
     stripped = "\n".join(lines)
-    uses = uses_of(stripped) & uses_of(source)  # a body may use the methods that were taken out
+    heads = (expression_names(node) - {"scatter", "track"} for node in nodes.values())
+    uses = uses_of(stripped).union(*heads)  # the methods are made with the class, if it is new
+    uses &= uses_of(source)  # a body may use the methods that were taken out
     return ClassText(stripped, uses, tuple(nodes))
 
 

@@ -21,7 +21,7 @@ from types import CodeType
 from typing import Any
 
 from scatter.analysis.chunks import future_flags
-from scatter.analysis.reading import lambda_in
+from scatter.analysis.reading import dotted, lambda_in
 from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
 from scatter.linker.faces import mark_of
@@ -133,6 +133,14 @@ def compiled(
     return _rename(code, _owner(bundle))
 
 
+def is_whole(bundle: Bundle) -> bool:
+    """Return whether a function is tracked with its module: no decorator says so."""
+    (node,) = _statements(bundle.source, 1)
+    decorators = getattr(node, "decorator_list", [])[: bundle.skip]
+    called = (d.func if isinstance(d, ast.Call) else d for d in decorators)
+    return bool(decorators) and not any(dotted(c).rpartition(".")[2] == "track" for c in called)
+
+
 def not_compiled(bundle: Bundle, error: Exception) -> Refused:
     """Return the refusal of source that is no Python here."""
     return Refused(
@@ -214,21 +222,23 @@ def _factory(given: Iterable[str], body: list[ast.stmt]) -> ast.Module:
 
 def _rename(code: CodeType, owner: tuple[str, str]) -> CodeType:
     """Return code whose qualnames, at every depth, are those of the pushed file."""
-    wrapper, stands_for = owner
-    qualname = code.co_qualname
-    if qualname.startswith(wrapper):
-        qualname = stands_for + qualname.removeprefix(wrapper)
-    qualname = qualname.removeprefix(_PREFIX)
     consts = [_rename_const(const, owner) for const in code.co_consts]
     consts.append(mark_of(code.co_filename))
-    return code.replace(co_qualname=qualname, co_consts=tuple(consts))
+    return code.replace(co_qualname=_renamed(code.co_qualname, owner), co_consts=tuple(consts))
+
+
+def _renamed(qualname: str, owner: tuple[str, str]) -> str:
+    wrapper, stands_for = owner
+    if qualname.startswith(wrapper):
+        qualname = stands_for + qualname.removeprefix(wrapper)
+    return qualname.removeprefix(_PREFIX)
 
 
 def _rename_const(const: object, owner: tuple[str, str]) -> object:
     """Return a constant of renamed code; a class body has its `__qualname__` among them."""
     if isinstance(const, CodeType):
         return _rename(const, owner)
-    return const.removeprefix(_PREFIX) if isinstance(const, str) else const
+    return _renamed(const, owner) if isinstance(const, str) else const
 
 
 def items_named(items: Iterable[Item], names: Sequence[str]) -> list[Item]:

@@ -139,6 +139,13 @@ def check_shape(function: FunctionType, deployed: FunctionType | None, bundle: B
         )
 
 
+def _seen(function: FunctionType) -> FunctionType:
+    """Return the function whose parameters callers are meant to see: a wrapper says which."""
+    while isinstance(getattr(function, "__wrapped__", None), FunctionType):
+        function = function.__wrapped__  # type: ignore[attr-defined]
+    return function
+
+
 def calls_broken(function: FunctionType, deployed: FunctionType | None, bundle: Bundle) -> str:
     """Return which calls of the deployed function a version does not take; empty if none counts.
 
@@ -146,7 +153,7 @@ def calls_broken(function: FunctionType, deployed: FunctionType | None, bundle: 
     """
     if deployed is None or "signature-changed" in bundle.allow:
         return ""
-    return broken_call(deployed, function)
+    return broken_call(_seen(deployed), _seen(function))
 
 
 def check_callers(subject: Subject, verdict: Verdict) -> None:

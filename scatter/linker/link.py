@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import CodeType, FunctionType
 from typing import Any
 
 from scatter.analysis import same_code
 from scatter.bundle import Bundle, Part
 from scatter.errors import Refused
-from scatter.linker.assemble import CELL, LIVE_CLASS, not_compiled
+from scatter.linker.assemble import CELL, LIVE_CLASS, is_whole, not_compiled
 from scatter.linker.check import (
     calls_broken,
     check_members,
@@ -81,6 +82,8 @@ class _Linking:
     def __init__(
         self, bundle: Bundle, change: Change, home: Home, deployed: FunctionType | None
     ) -> None:
+        if deployed is None and "." not in bundle.qualname and is_whole(bundle):
+            bundle = replace(bundle, skip=0)  # it is new: nobody has run its decorators
         self._bundle = bundle
         self._change = change
         self._home = home
