@@ -187,6 +187,7 @@ class _Preparation:
         self._fetched: dict[str, FunctionType] = {}
         self._since: dict[str, tuple[Slot, Linked]] = {}
         self._begun = set[str]()
+        self._early = set[str]()
 
     def run(self) -> Prepared:
         rest = _Rest()
@@ -296,13 +297,14 @@ class _Preparation:
             bundle = self._open(self._todo[name])
             home = home_for_fetched(self._registry, _place(bundle), self)
             self._shell(bundle, home)
-            self._run_early(name)
+        self._run_early(name)
         return self._fetched[name]
 
     def _run_early(self, name: str) -> None:
         """Let a function that nobody has yet run already: a default may call it."""
         self._prepare(self._todo[name])
-        if name in self._linked:
+        if name in self._linked and name not in self._early:
+            self._early.add(name)
             function = self._fetched[name]
             function.__code__ = trampoline.passthrough(function, self._linked[name].target)
 

@@ -339,3 +339,15 @@ def test_a_constant_of_a_file_that_was_edited_after_the_import_is_not_taken_for_
     lab.edit("util_late", edited)
     program.push(text, "f")
     assert program.f(1) == 7
+
+
+@pytest.mark.parametrize("form", ["from same_{n}.deco import deco", "from same_{n}.deco import *"])
+def test_a_function_that_is_called_as_its_module_is(lab: Lab, form: str) -> None:
+    n = "star" if "*" in form else "name"
+    lab.write(form.format(n=n) + "\n", f"same_{n}.__init__")
+    lab.write("def deco(): return 1\n", f"same_{n}.deco")
+    text = f"import scatter\nimport same_{n} as nx\n\n@scatter.track\ndef f(): return nx.deco()\n"
+    program = lab.module(text, f"same_{n}.use")
+    lab.edit(f"same_{n}.deco", "def deco(): return 2\n")
+    program.push(text, "f")
+    assert program.f() == 2

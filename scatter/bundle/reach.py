@@ -174,7 +174,8 @@ class Reach:
         source = self._find(target.module)
         definition = source.definitions.get(target.name) if source else None
         if definition is None:
-            return inner if self._find(inner) else ""
+            is_bound = source is not None and self._from_star(source, target.name) is not None
+            return inner if self._find(inner) and not is_bound else ""
         for further in definition.targets:
             if further == target:  # `from . import name` in the package's own `__init__`
                 return inner if self._find(inner) else ""

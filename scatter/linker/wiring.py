@@ -105,7 +105,10 @@ class Wiring:
                     vars(view)[ref.name] = self._values[ref]
             inner = {m for m in self._modules if m.rpartition(".")[0] == module}
             for name in sorted(inner):
-                vars(view)[name.rpartition(".")[2]] = self._view(name)
+                own = name.rpartition(".")[2]
+                bound = getattr(self._homes(module).live, own, None)
+                if (module, own) not in self._moved and isinstance(bound, (ModuleType, type(None))):
+                    vars(view)[own] = self._view(name)  # else the package has a thing of that name
         return view
 
 
