@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from types import CodeType
 
+from scatter.analysis.reading import parse as parse_text
 from scatter.analysis.walks import flat
 
 _SMALL = 20_000
@@ -52,7 +53,7 @@ def parse(text: str, file: str, *, gently: bool) -> tuple[ast.Module, list[symta
     if gently and len(text) > _SMALL:
         try:
             pieces = list(_pieces(text))
-            trees = [ast.parse(piece, file) for piece in pieces]
+            trees = [parse_text(piece, file) for piece in pieces]
             tables = [symtable.symtable(piece, file, "exec") for piece in pieces]
         except (SyntaxError, ValueError):
             pass  # a cut in a wrong place, or no Python: the whole text tells
@@ -60,7 +61,7 @@ def parse(text: str, file: str, *, gently: bool) -> tuple[ast.Module, list[symta
             body = [node for tree in trees for node in tree.body]
             inner = [child for table in tables for child in table.get_children()]
             return ast.Module(body=body, type_ignores=[]), inner
-    return ast.parse(text, file), symtable.symtable(text, file, "exec").get_children()
+    return parse_text(text, file), symtable.symtable(text, file, "exec").get_children()
 
 
 def compiled(text: str, file: str) -> list[CodeType]:
@@ -73,7 +74,7 @@ def compiled(text: str, file: str) -> list[CodeType]:
     if len(text) > _SMALL // 3:
         try:
             pieces = list(_pieces(text))
-            nodes = [node for piece in pieces for node in flat(ast.parse(piece, file).body)]
+            nodes = [node for piece in pieces for node in flat(parse_text(piece, file).body)]
             end, flags = _as_imported(nodes), _future_flags(nodes)
             return [compile(p + end, file, "exec", flags, dont_inherit=True) for p in pieces]
         except (SyntaxError, ValueError):

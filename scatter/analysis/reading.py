@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import ast
 
+_TRIES = 20
+
+
+def parse(text: str, file: str = "<source>") -> ast.Module:
+    """Parse text; as `ast.parse`, also where other threads parse at the same time.
+
+    CPython counts the depth of a tree in one place for all threads, and raises `SystemError` when
+    they take turns in the middle of one (python/cpython#106905).
+
+    Raises:
+        SyntaxError: It is no Python.
+
+    """
+    for _ in range(_TRIES):
+        try:
+            return ast.parse(text, file)
+        except SystemError:
+            continue
+    return ast.parse(text, file)
+
 
 def parse_definition(source: str) -> ast.Module:
     """Parse a definition, which stands indented if it stood in a class or block."""
-    return ast.parse(f"if 1:\n{source}" if source[:1] in (" ", "\t") else source)
+    return parse(f"if 1:\n{source}" if source[:1] in (" ", "\t") else source)
 
 
 def lambda_in(node: ast.expr) -> ast.Lambda | None:

@@ -26,6 +26,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from scatter.analysis.reading import parse
+
 _LEAST, _LEAST_BINARY = 6, 8
 """Shorter texts, and shorter bytes that are no text, are no credentials: too many are harmless."""
 
@@ -216,7 +218,7 @@ def _parsed(source: str) -> ast.Module:
     """Return the tree of a piece; an empty one if it is no Python, whose error would show it."""
     indented = source[:1] in (" ", "\t")  # a definition as it stands in a class or block
     try:
-        tree = ast.parse(f"if 1:\n{source}" if indented else source)
+        tree = parse(f"if 1:\n{source}" if indented else source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
     if indented:

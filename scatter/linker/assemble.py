@@ -21,7 +21,7 @@ from types import CodeType
 from typing import Any
 
 from scatter.analysis.chunks import future_flags
-from scatter.analysis.reading import dotted, lambda_in
+from scatter.analysis.reading import dotted, lambda_in, parse
 from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
 from scatter.linker.faces import mark_of
@@ -82,7 +82,7 @@ def target(bundle: Bundle, line: int, rewrite: Rewrite | None = None) -> list[as
     own_name = mangled(name, owner)
     made = f"{wrapper}.__dict__[{own_name!r}], {wrapper}.__dict__.get({CELL!r})"
     text += [f"return locals(), {made}"]
-    class_node, return_node = ast.parse("\n".join(text)).body
+    class_node, return_node = parse("\n".join(text)).body
     for made_up in (class_node, return_node):
         _place_at(made_up, line)
     assert isinstance(class_node, ast.ClassDef)
@@ -101,7 +101,7 @@ def cells_of(names: Sequence[str]) -> list[ast.stmt]:
 
 
 def _made_up(text: str) -> list[ast.stmt]:
-    made = ast.parse(text).body
+    made = parse(text).body
     for node in made:
         _place_at(node, 1)
     return made
@@ -154,7 +154,7 @@ def not_compiled(bundle: Bundle, error: Exception) -> Refused:
 def _statements(source: str, line: int) -> list[ast.stmt]:
     """Return the statements of a definition, at the lines and columns they had."""
     indented = source[:1] in (" ", "\t")
-    tree = ast.parse(f"if 1:\n{source}" if indented else source)
+    tree = parse(f"if 1:\n{source}" if indented else source)
     ast.increment_lineno(tree, line - 1 - indented)
     first = tree.body[0]
     return first.body if indented and isinstance(first, ast.If) else tree.body
@@ -184,7 +184,7 @@ def _place_of_skipped(
     """
     if not bundle.skip or not node.decorator_list:
         return []
-    same = ast.parse("lambda function: function", mode="eval").body
+    same = parse("lambda function: function").body[0].value  # type: ignore[attr-defined]
     _place_at(same, node.decorator_list[0].lineno)
     return [same]
 
@@ -213,7 +213,7 @@ def _owner(bundle: Bundle) -> tuple[str, str]:
 
 
 def _factory(given: Iterable[str], body: list[ast.stmt]) -> ast.Module:
-    module = ast.parse(f"def {FACTORY}({', '.join(given)}): pass")
+    module = parse(f"def {FACTORY}({', '.join(given)}): pass")
     factory = module.body[0]
     assert isinstance(factory, ast.FunctionDef)
     factory.body = body

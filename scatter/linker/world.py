@@ -16,7 +16,7 @@ from functools import cached_property
 
 from scatter.analysis import Target
 from scatter.analysis.imports import imports_in, package_of
-from scatter.analysis.reading import parse_definition
+from scatter.analysis.reading import parse, parse_definition
 from scatter.analysis.walks import first_line, walk_classes
 from scatter.bundle import Bundle, Part
 from scatter.linker.scoping import Imports, Names, Scope, scope_of_module
@@ -129,7 +129,7 @@ class Module(Text):
     def tree(self) -> ast.Module:
         """The code; none where a text is no Python: then it is not what runs (`spans`)."""
         try:
-            return ast.parse(self.text)
+            return parse(self.text)
         except (SyntaxError, ValueError):
             return ast.Module(body=[], type_ignores=[])
 
