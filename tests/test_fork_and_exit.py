@@ -125,6 +125,8 @@ class Shop:
             "SCATTER_NAMESPACE": self.namespace,
             # Python 3.12 and later warn of every fork of a process that has threads, whoever's.
             "PYTHONWARNINGS": "ignore:This process:DeprecationWarning",
+            # Without a buffer the words of two processes' lines would mix.
+            "PYTHONUNBUFFERED": "",
             **environment,
         }
         process = start_python(
