@@ -248,6 +248,34 @@ def test_a_circle_of_top_level_imports(lab: Lab) -> None:
     assert [program.f(n) for n in range(4)] == [True, "no", True, "no"]
 
 
+@pytest.mark.parametrize(
+    ("imported", "decorator"),
+    [("from {0} import check", "check"), ("import {0}", "{0}.check"), ("import {0} as n", "n.check")],
+)
+def test_a_decorator_that_a_package_hands_on_in_a_circle(
+    lab: Lab, imported: str, decorator: str
+) -> None:
+    net = f"net_{len(imported)}"
+    handing_on = f"from {net}.deco import *\nfrom {net}.algo import run\n"
+    lab.write(handing_on, f"{net}.__init__")
+    deco = (
+        f"import {net}\n\ndef check(f):\n    return lambda x: (prepare(f)(x), {net}.algo.TOP)\n\n"
+        "def prepare(f): return f\n"
+    )
+    lab.write(deco, f"{net}.deco")
+    algo = f"{imported}\n\nTOP = 9\n\n@{decorator}\ndef run(x): return x\n".format(net)
+    lab.write(algo, f"{net}.algo")
+    text = f"import scatter\nimport {net}\n\n@scatter.track\ndef f(x): return {net}.run(x)\n"
+    program = lab.module(text, f"app_{net}")
+    assert program.f(1) == (1, 9)
+    lab.edit(f"{net}.deco", deco.replace("return f\n", "return lambda x: f(x) + 1\n"))
+    program.push(text, "f")
+    assert program.f(1) == (2, 9)
+    lab.edit(f"{net}.algo", algo.replace("return x", "return x * 10").replace("9", "8"))
+    program.push(text, "f")
+    assert program.f(1) == (11, 8)
+
+
 def test_a_tracked_function_of_another_module_is_always_its_newest_version(lab: Lab) -> None:
     rates = lab.module("import scatter\n\n@scatter.track\ndef tax(x): return x * 2\n", "tracked_b")
     text = (

@@ -9,7 +9,7 @@ may, one gets what it imports from another afterwards, before anything is called
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import Any
@@ -25,7 +25,7 @@ from scatter.linker.assemble import (
     target,
 )
 from scatter.linker.classes import check_bodies, whole
-from scatter.linker.decide import Decision
+from scatter.linker.decide import Decision, Need
 from scatter.linker.faces import file_beside
 from scatter.linker.home import Home
 from scatter.linker.state import link_failed
@@ -93,8 +93,10 @@ class _Making:
             n for n in assembly.decision.needs.values() if n.verdict in ("travels", "borrowed")
         ]
         refs = [Ref(need.part.module, need.item.name) for need in moved]
+        imports = [n for n in moved if n.verdict == "travels" and n.item.kind == "import"]
+        leads = dict(_leads(imports, set(refs)))
+        self._wiring = Wiring(refs, leads, assembly.homes)
         self._parts = self._in_order({need.part.module for need in moved})
-        self._wiring = Wiring(refs, assembly.homes)
         self._is_wired = len(self._parts) > 1 or assembly.decision.rewired or self._imports()
         self._late: list[tuple[Any, Ref]] = []
         self._classes: dict[str, Any] = {}
@@ -114,13 +116,18 @@ class _Making:
         def enter(module: str) -> None:
             if module in by_module and module not in entered:
                 entered.add(module)
-                for other in sorted(_modules_of(self._items(by_module[module]))):
+                for other in sorted(self._before(by_module[module])):
                     enter(other)
                 ordered[module] = by_module[module]
 
         for module in by_module:
             enter(module)
         return [*ordered.values(), own]
+
+    def _before(self, part: Part) -> set[str]:
+        """Return the modules that define what a part leads to."""
+        uses = (use.rpartition(":") for item in self._items(part) for use in item.uses)
+        return {self._wiring.origin(Ref(module, name)).module for module, _, name in uses if module}
 
     def _items(self, part: Part) -> list[Item]:
         return self._of.decision.items(part, "travels")
@@ -212,6 +219,9 @@ class _Making:
         return made
 
 
-def _modules_of(items: Iterable[Item]) -> set[str]:
-    """Return the other modules that items lead to."""
-    return {use.rpartition(":")[0] for item in items for use in item.uses if ":" in use}
+def _leads(imports: Iterable[Need], refs: Set[Ref]) -> Iterator[tuple[Ref, Ref]]:
+    """Yield the imports that hand on one name that travels, and what that is."""
+    for need in imports:
+        uses = [use.rpartition(":") for use in need.item.uses]
+        if len(uses) == 1 and uses[0][0] and (to := Ref(uses[0][0], uses[0][2])) in refs:
+            yield Ref(need.part.module, need.item.name), to

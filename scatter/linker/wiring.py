@@ -31,15 +31,22 @@ class Ref(NamedTuple):
 class Wiring:
     """What travels, by module; and the values of it, as they come into being."""
 
-    def __init__(self, moved: Iterable[Ref], homes: Callable[[str], Home]) -> None:
+    def __init__(
+        self, moved: Iterable[Ref], leads: Mapping[Ref, Ref], homes: Callable[[str], Home]
+    ) -> None:
         """Know what travels; nothing has a value yet.
 
         Args:
             moved: What travels, in all modules.
+            leads: What travels as an import alone → what it is an import of.
             homes: Returns the home of a module.
 
         """
         self._moved = frozenset(moved)
+        self._leads = leads
+        self._handed_on: dict[Ref, list[Ref]] = {}
+        for ref in leads:
+            self._handed_on.setdefault(self.origin(ref), []).append(ref)
         self._homes = homes
         self._values: dict[Ref, Any] = {}
         self._views: dict[str, View] = {}
@@ -58,9 +65,16 @@ class Wiring:
             inner = f"{module}.{name}"
             is_inner = module == within and inner in self._modules
             if (module, name) in self._moved and not is_inner:
-                return Ref(module, name)
+                return self.origin(Ref(module, name))
             module = inner
         return Ref(module, "") if module in self._modules else None
+
+    def origin(self, ref: Ref) -> Ref:
+        """Return where a name is defined: a package that hands it on is not waited for."""
+        seen = [ref]
+        while (further := self._leads.get(seen[-1])) is not None and further not in seen:
+            seen.append(further)
+        return seen[-1]
 
     def is_made(self, module: str) -> bool:
         """Return whether a module exists for what travels alone, and cannot be imported."""
@@ -89,20 +103,22 @@ class Wiring:
         )
 
     def made(self, module: str, values: Mapping[str, Any]) -> None:
-        """Take up the values of what travels in a module."""
+        """Take up the values of what is defined in a module and travels."""
         for name, value in values.items():
-            if (module, name) in self._moved:
-                self._values[Ref(module, name)] = value
-                for view in filter(None, [self._views.get(module)]):
-                    vars(view)[name] = value
+            ref = Ref(module, name)
+            if ref in self._moved and self.origin(ref) == ref:
+                self._values[ref] = value
+                for seen in (ref, *self._handed_on.get(ref, ())):
+                    if seen.module in self._views:
+                        vars(self._views[seen.module])[seen.name] = value
 
     def _view(self, module: str) -> View:
         view = self._views.get(module)
         if view is None:
             view = self._views[module] = View(module, self._homes(module))
             for ref in self._moved:
-                if ref.module == module and ref in self._values:
-                    vars(view)[ref.name] = self._values[ref]
+                if ref.module == module and self.origin(ref) in self._values:
+                    vars(view)[ref.name] = self._values[self.origin(ref)]
             inner = {m for m in self._modules if m.rpartition(".")[0] == module}
             for name in sorted(inner):
                 own = name.rpartition(".")[2]
