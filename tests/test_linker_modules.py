@@ -250,7 +250,11 @@ def test_a_circle_of_top_level_imports(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("imported", "decorator"),
-    [("from {0} import check", "check"), ("import {0}", "{0}.check"), ("import {0} as n", "n.check")],
+    [
+        ("from {0} import check", "check"),
+        ("import {0}", "{0}.check"),
+        ("import {0} as n", "n.check"),
+    ],
 )
 def test_a_decorator_that_a_package_hands_on_in_a_circle(
     lab: Lab, imported: str, decorator: str
