@@ -6,6 +6,7 @@
     python3 dev.py lint              ruff, mypy, pyright, import contracts
     python3 dev.py check             lint, then test
     python3 dev.py bench [ARGS...]   run the benchmarks
+    python3 dev.py corpus [ARGS...]  replace all functions of foreign packages, run their tests
     python3 dev.py run ARGS...       run the scatter command
     python3 dev.py setup             only make .venv
 
@@ -148,6 +149,11 @@ def bench(arguments: list[str]) -> int:
     return become("benchmarks", *arguments)
 
 
+def corpus(arguments: list[str]) -> int:
+    """Put the functions of packages from PyPI through everything, and run the packages' tests."""
+    return become(str(PYTHON), "-m", "benchmarks.corpus", *arguments)
+
+
 def run(arguments: list[str]) -> int:
     """Run the scatter command."""
     return become("scatter", *arguments)
@@ -165,6 +171,7 @@ COMMANDS = {
     "lint": lint,
     "check": check,
     "bench": bench,
+    "corpus": corpus,
     "run": run,
     "setup": only_set_up,
 }

@@ -40,7 +40,7 @@ def main() -> int:
             _say(f"  {error}")
             results[package.name] = {"version": package.version, "unavailable": str(error)}
         if not arguments.quick:
-            keep(python, {package.name: results[package.name]})
+            keep(python, {package.name: results[package.name]}, arguments.cache)
     problems = verdict(results)
     for line in problems:
         print(line)

@@ -111,15 +111,19 @@ def _too_few(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 # keeping -----------------------------------------------------------------------------------
 
 
-def keep(python: str, results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add results to those that are kept, under the Python that gave them."""
+def keep(python: str, results: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Add results to those that are kept, under the Python that gave them.
+
+    Paths are kept as they are inside `folder`, where the packages were run.
+    """
     code = "import platform; print(platform.python_version())"
     version = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
     file = RESULTS / "corpus.json"
     kept = json.loads(file.read_text("utf-8")) if file.exists() else {}
     of_python = kept.setdefault(version.stdout.strip(), {})
     of_python.update({name: _slim(result) for name, result in results.items()})
-    file.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", "utf-8")
+    text = json.dumps(kept, indent=1, sort_keys=True).replace(f"{folder}/", "")
+    file.write_text(text + "\n", "utf-8")
     (RESULTS / "corpus.md").write_text(markdown(kept), "utf-8")
 
 
