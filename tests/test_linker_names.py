@@ -372,3 +372,15 @@ def test_what_cannot_be_bound_cannot_be_allowed(lab: Lab) -> None:
     assert program.refusal(edited("import nowhere_at_all\n", "nowhere_at_all"), "f").reason == (
         "missing-import"
     )
+
+
+@pytest.mark.parametrize("when", ["sys.version_info < (3,)", "sys.version_info > (3,)"])
+def test_an_import_that_only_some_pythons_need_leaves_the_builtin(lab: Lab, when: str) -> None:
+    text = f"import scatter, sys\nif {when}:\n    from builtins import TypeError as ValueError\n"
+    text += "@scatter.track\ndef f(x):\n    return isinstance(ValueError(), ValueError), x\n"
+    program = lab.module(text)
+    program.push(text.replace("return ", "return 1, "), "f")
+    assert program.f(2) == (1, True, 2)
+    added = "try:\n    from nowhere import KeyError\nexcept ImportError:\n    pass\n@scatter.track"
+    program.push(text.replace("@scatter.track", added).replace("return ", "return KeyError, "), "f")
+    assert program.f(2) == (KeyError, True, 2)

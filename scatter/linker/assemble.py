@@ -16,6 +16,7 @@ Invariants
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CodeType
 from typing import Any
@@ -41,7 +42,8 @@ def definitions(
 ) -> list[ast.stmt]:
     """Return the statements of some items, in the order of their file; each text once.
 
-    Names that one statement binds (a `try` with two imports) share its text.
+    Names that one statement binds (a `try` with two imports) share its text. A name that a branch
+    imports only on Pythons that lack it is a builtin on others, such as `ExceptionGroup`.
 
     Args:
         items: What to define.
@@ -49,9 +51,19 @@ def definitions(
         rewrite: Changes the imports in a statement.
 
     """
-    sources = {item.source: lines.get(item.name, 1) for item in items if item.source}
+    items = [item for item in items if item.source]
+    sources = {item.source: lines.get(item.name, 1) for item in items}
     nodes = [node for text, line in sources.items() for node in _statements(text, line)]
-    return _rewritten(nodes, rewrite)
+    standing_in = {item.name for item in items if item.kind == "import" and _is_builtin(item)}
+    return [*_builtins(standing_in), *_rewritten(nodes, rewrite)]
+
+
+def _is_builtin(item: Item) -> bool:
+    return hasattr(builtins, item.name) and not item.source.startswith(("import ", "from "))
+
+
+def _builtins(names: set[str]) -> list[ast.stmt]:
+    return _made_up(f"from builtins import {', '.join(sorted(names))}") if names else []
 
 
 def _rewritten(nodes: Iterable[ast.stmt], rewrite: Rewrite | None) -> list[ast.stmt]:
