@@ -8,6 +8,8 @@ import textwrap
 import pytest
 from linking import Lab, Program
 
+from scatter import bases
+
 UTIL = """
 import threading
 RATE = 2
@@ -278,6 +280,32 @@ def test_a_decorator_that_a_package_hands_on_in_a_circle(
     lab.edit(f"{net}.algo", algo.replace("return x", "return x * 10").replace("9", "8"))
     program.push(text, "f")
     assert program.f(1) == (11, 8)
+
+
+def test_a_block_of_imports_that_was_run_is_not_run_again(lab: Lab) -> None:
+    """As in packages that import lazily, whose block cannot be run a second time."""
+    lab.write(
+        "import sys\nRUN = []\ndef install():\n    RUN.append(1)\n"
+        "    del sys._getframe(1).f_globals['ONCE']\n    return False\n",
+        "lazy_h",
+    )
+    lab.write(
+        "from lazy_h import install\nfrom lazy_h import RUN as ONCE\n"
+        "if not install() or ONCE:\n    from . import inner\n    from .inner import f\n",
+        "lazy_p.__init__",
+    )
+    lab.write("def f(x): return helper(x)\ndef helper(x): return x\n", "lazy_p.inner")
+    text = (
+        "import scatter\nimport lazy_p\nfrom lazy_p import f, inner\n\n@scatter.track\n"
+        "def g(x): return f(x), lazy_p.f(x), inner.f(x), lazy_p.inner.helper(x)\n"
+    )
+    program = lab.module(text, "lazy_user")
+    bases.remember_project()  # as an agent does when it starts
+    lab.edit("lazy_p.inner", "def f(x): return helper(x)\ndef helper(x): return x + 1\n")
+    program.push(text, "g")
+    assert program.g(1) == (2, 2, 2, 2)
+    assert sys.modules["lazy_h"].RUN == [1]
+    assert sys.modules["lazy_p"].f(1) == 1
 
 
 def test_a_tracked_function_of_another_module_is_always_its_newest_version(lab: Lab) -> None:

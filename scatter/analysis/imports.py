@@ -114,3 +114,8 @@ def _texts(node: ast.expr) -> frozenset[str] | None:
     if elements is None or not all(isinstance(e, ast.Constant) for e in elements):
         return None
     return frozenset(str(e.value) for e in elements if isinstance(e, ast.Constant))
+
+
+def is_statement(source: str) -> bool:
+    """Return whether the source of an import is the statement itself, and no block around it."""
+    return source.lstrip().startswith(("import ", "from "))

@@ -22,6 +22,7 @@ from types import CodeType
 from typing import Any
 
 from scatter.analysis.chunks import future_flags
+from scatter.analysis.imports import is_statement
 from scatter.analysis.reading import dotted, lambda_in, parse
 from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
@@ -59,7 +60,7 @@ def definitions(
 
 
 def _is_builtin(item: Item) -> bool:
-    return hasattr(builtins, item.name) and not item.source.startswith(("import ", "from "))
+    return hasattr(builtins, item.name) and not is_statement(item.source)
 
 
 def _builtins(names: set[str]) -> list[ast.stmt]:

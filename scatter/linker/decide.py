@@ -13,11 +13,11 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scatter.analysis import Definition, ModuleSource, same_class, same_code
-from scatter.analysis.imports import imports_in
+from scatter.analysis.imports import Binding, imports_in, is_statement
 from scatter.analysis.reading import parse_definition
 from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Refused
@@ -67,9 +67,11 @@ class Decision:
     def items(self, part: Part, *verdicts: Verdict) -> list[Item]:
         """Return the items of a part with one of these verdicts, in their order."""
         chosen = {
-            id(n.item) for n in self.needs.values() if n.part is part and n.verdict in verdicts
+            need.item.name: need.item
+            for need in self.needs.values()
+            if need.part is part and need.verdict in verdicts
         }
-        return [item for item in part.items if id(item) in chosen]
+        return [chosen[item.name] for item in part.items if item.name in chosen]
 
     def unimported(self) -> set[str]:
         """Return the modules in which something travels and that are not imported yet."""
@@ -106,7 +108,7 @@ class _Deciding:
             for item in part.items
         }
         self._verdicts: dict[str, Verdict | Refused] = {}
-        self._rewired = False
+        self._wired = set[str]()  # imports that travel since what they bind does
 
     def run(self) -> Decision:
         start = [key for key in self._bundle.uses if key in self._items]
@@ -118,13 +120,19 @@ class _Deciding:
         needs = {key: self._need(key) for key in self._needed(start)}
         moved = sorted(key for key, need in needs.items() if need.verdict == "travels")
         notes = (f"travels: {', '.join(moved)}",) if moved else ()
-        return Decision(needs=needs, notes=notes, rewired=self._rewired)
+        return Decision(needs=needs, notes=notes, rewired=bool(self._wired))
 
-    def _uses(self, key: str) -> Iterator[str]:
-        """Yield the keys of the items that an item leads to."""
+    def _uses(self, key: str, *, bound: bool = False) -> Iterator[str]:
+        """Yield the keys of the items that an item leads to.
+
+        With `bound`, of an import in a block only what it binds, and not what the block asks.
+        """
         part, item = self._items[key]
+        in_block = bound and item.kind == "import" and not is_statement(item.source)
         for use in item.uses:
             module, colon, name = use.rpartition(":")
+            if in_block and not colon:
+                continue
             other = module if colon else part.module
             found = name if other == self._bundle.module else f"{other}:{name}"
             if found in self._items:
@@ -169,10 +177,13 @@ class _Deciding:
         while moved:
             moved = False
             for key in movable:
-                leads = any(self._verdicts.get(use) in _MOVED for use in self._uses(key))
+                leads = any(
+                    self._verdicts.get(use) in _MOVED for use in self._uses(key, bound=True)
+                )
                 if leads and self._verdicts[key] == "live":
                     self._verdicts[key] = "travels"
-                    self._rewired |= self._items[key][1].kind == "import"
+                    if self._items[key][1].kind == "import":
+                        self._wired.add(key)
                     moved = True
 
     def _rewire(self) -> None:
@@ -182,7 +193,7 @@ class _Deciding:
             part, item = self._items[key]
             if verdict == "live" and item.kind == "import" and _opens(item, part, moved):
                 self._verdicts[key] = "travels"
-                self._rewired = True
+                self._wired.add(key)
 
     def _needed(self, start: list[str]) -> list[str]:
         """Return what the function needs, directly or through what travels or is created."""
@@ -203,7 +214,26 @@ class _Deciding:
             raise Refused(
                 verdict.reason, verdict.detail, function=self._bundle.function, hint=verdict.hint
             ) from None
-        return Need(item=item, part=part, home=self._homes(part.module), verdict=verdict)
+        home = self._homes(part.module)
+        if verdict == "travels" and key in self._wired:
+            item = _alone(item, part)
+        return Need(item=item, part=part, home=home, verdict=verdict)
+
+
+def _alone(item: Item, part: Part) -> Item:
+    """Return an import without the block it stands in, which was run when its module was."""
+    bound = set(_bindings(item, part))
+    if is_statement(item.source) or len(bound) != 1:
+        return item
+    binding = bound.pop()
+    used = f"{binding.target.module}:{binding.target.name}"
+    return replace(item, source=binding.source, uses=tuple(u for u in item.uses if u == used))
+
+
+def _bindings(item: Item, part: Part) -> Iterator[Binding]:
+    """Yield what the source of an import binds the item's own name to."""
+    found = imports_in(parse_definition(item.source), part.package)
+    return (binding for binding in found if binding.name == item.name)
 
 
 def _key(bundle: Bundle, part: Part, name: str) -> str:
@@ -212,11 +242,7 @@ def _key(bundle: Bundle, part: Part, name: str) -> str:
 
 def _opens(item: Item, part: Part, modules: set[str]) -> bool:
     """Return whether an import binds one of some modules, or a package around one."""
-    bound = [
-        b.target
-        for b in imports_in(parse_definition(item.source), part.package)
-        if b.name == item.name
-    ]
+    bound = (b.target for b in _bindings(item, part))
     names = {f"{t.module}.{t.name}" if t.name else t.module for t in bound}
     return any(m == name or m.startswith(f"{name}.") for name in names for m in modules)
 
@@ -254,7 +280,9 @@ def _is_own_function(key: str, home: Home) -> bool:
 def _import(item: Item, home: Home) -> Verdict:
     base = _base(item, home)
     if base and base.kind == "import" and same_code(item.source, base.source):
-        return _live_if_there(item, home)
+        # What stands in a block may not have been imported; running the block may do other things.
+        was_run = home.imported and not home.made and not is_statement(item.source)
+        return "live" if was_run else _live_if_there(item, home)
     if base is None and home.base and home.base.stars:
         return _live_if_there(item, home)  # it may have come with `from module import *`
     return "travels"

@@ -95,6 +95,7 @@ class _Making:
         refs = [Ref(need.part.module, need.item.name) for need in moved]
         imports = [n for n in moved if n.verdict == "travels" and n.item.kind == "import"]
         leads = dict(_leads(imports, set(refs)))
+        self._passed = leads.keys() - self._named(moved)
         self._wiring = Wiring(refs, leads, assembly.homes)
         self._parts = self._in_order({need.part.module for need in moved})
         self._is_wired = len(self._parts) > 1 or assembly.decision.rewired or self._imports()
@@ -129,8 +130,16 @@ class _Making:
         uses = (use.rpartition(":") for item in self._items(part) for use in item.uses)
         return {self._wiring.origin(Ref(module, name)).module for module, _, name in uses if module}
 
+    def _named(self, moved: Iterable[Need]) -> set[Ref]:
+        """Return what is read as a global of its own module, and not only taken from there."""
+        own = self._bundle.parts[0].module
+        found = {Ref(own, use) for use in self._bundle.uses}
+        return found | {Ref(n.part.module, use) for n in moved for use in n.item.uses}
+
     def _items(self, part: Part) -> list[Item]:
-        return self._of.decision.items(part, "travels")
+        """Return what is made in a part: all that travels but imports that only hand on a name."""
+        items = self._of.decision.items(part, "travels")
+        return [item for item in items if Ref(part.module, item.name) not in self._passed]
 
     def run(self) -> Made:
         for part in self._parts[:-1]:
@@ -222,6 +231,6 @@ class _Making:
 def _leads(imports: Iterable[Need], refs: Set[Ref]) -> Iterator[tuple[Ref, Ref]]:
     """Yield the imports that hand on one name that travels, and what that is."""
     for need in imports:
-        uses = [use.rpartition(":") for use in need.item.uses]
-        if len(uses) == 1 and uses[0][0] and (to := Ref(uses[0][0], uses[0][2])) in refs:
+        uses = [use.rpartition(":") for use in need.item.uses if ":" in use]
+        if len(uses) == 1 and (to := Ref(uses[0][0], uses[0][2])) in refs:
             yield Ref(need.part.module, need.item.name), to
