@@ -151,7 +151,7 @@ def bench(arguments: list[str]) -> int:
 
 def corpus(arguments: list[str]) -> int:
     """Put the functions of packages from PyPI through everything, and run the packages' tests."""
-    return become(str(PYTHON), "-m", "benchmarks.corpus", *arguments)
+    return become("benchmarks.corpus", *arguments)
 
 
 def run(arguments: list[str]) -> int:
