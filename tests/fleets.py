@@ -117,7 +117,7 @@ class Node:
         try:
             wait_until(self._answers, f"the server on port {self.port}")
         except BaseException:
-            self.kill()
+            self.close()
             raise
 
     def _answers(self) -> bool:
@@ -150,6 +150,10 @@ class Node:
         self.link.close()
         self.process.kill()
         self.process.wait()
+
+    def close(self) -> None:
+        """End it. It may have been ended before."""
+        self.kill()
 
     def freeze(self) -> None:
         self.link.close()
@@ -215,7 +219,7 @@ class Sentinels:
 
     def close(self) -> None:
         for node in reversed(self._nodes):
-            node.kill()
+            node.close()
 
 
 class Cluster:
@@ -287,7 +291,7 @@ class Cluster:
 
     def close(self) -> None:
         for node in self.nodes:
-            node.kill()
+            node.close()
 
 
 class Shop:

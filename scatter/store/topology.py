@@ -10,7 +10,7 @@ namespace are in one slot, so that one connection is all that is ever needed.
 Invariants
 1. A master is believed only if it says itself that it is one.
 2. Of what the sentinels say, the newest counts (the highest configuration epoch), not the first.
-3. A server that does not answer is asked last for a while: it costs its timeout once.
+3. A server that does not answer is asked last for a while, and only by who has no connection.
 4. Where nobody can be asked, the connection at hand is right.
 """
 
@@ -133,17 +133,20 @@ class _Sentinels:
 
     def is_right(self, connection: Any, /) -> bool:
         try:
-            is_named = self._named() == self._master
+            is_named = self._named(patiently=False) == self._master
         except _FAILURES:
             is_named = True  # nobody says otherwise
         return is_named and _role(connection) in ("master", "")
 
-    def _named(self) -> Node:
-        """Return the master, by the sentinel that heard of the last failover."""
+    def _named(self, *, patiently: bool = True) -> Node:
+        """Return the master, by the sentinel that heard of the last failover.
+
+        Those that were silent of late are asked only if the others are too, and `patiently`.
+        """
         found: list[tuple[int, Node]] = []
         failure: BaseException | None = None
         for node in self._silent.last(self._group.nodes):
-            if found and node in self._silent:
+            if node in self._silent and (found or not patiently):
                 break
             try:
                 found.append(self._ask(node))
