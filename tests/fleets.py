@@ -260,11 +260,12 @@ class Cluster:
         return "cluster_state:ok" in info and "cluster_known_nodes:4" in info
 
     def _is_linked(self) -> bool:
-        return b"master_link_status:up" in self.replica.run("INFO", "replication") and all(
-            self.id(self.replica).encode()
-            in node.run("CLUSTER", "REPLICAS", self.id(self.owner))[0]
-            for node in self.others
-        )
+        """Return whether the replica is up, and every node knows of it."""
+        if b"master_link_status:up" not in self.replica.run("INFO", "replication"):
+            return False
+        own, id_of_owner = self.id(self.replica).encode(), self.id(self.owner)
+        known = [node.run("CLUSTER", "REPLICAS", id_of_owner) for node in self.others]
+        return all(any(own in line for line in lines) for lines in known)
 
     @staticmethod
     def id(node: Node) -> str:

@@ -68,6 +68,26 @@ def test_the_owner_is_found_from_any_node_and_hears_its_doorbell(cluster: Cluste
     assert cluster.owner.run("HLEN", "scatter:{shop}:log") == 4
 
 
+def test_a_user_who_may_not_ask_for_the_nodes_is_led_to_the_owner_all_the_same(
+    cluster: Cluster,
+) -> None:
+    for node in cluster.nodes:
+        node.run("ACL", "SETUSER", "low", "on", ">Qlow", "~scatter:*", "&*", "+@all", "-cluster")
+    url = cluster.url.replace("://", "://low:Qlow@")
+    store = RedisStore(url, "shop")
+    bell = store.doorbell()
+    bell.listen()
+    assert append(store, b"1")
+    assert bell.wait(20).log
+    target = cluster.others[1]
+    cluster.begin_move(target)
+    cluster.move_keys(target)
+    cluster.end_move(target)
+    assert append(store, b"2")
+    assert target.run("HLEN", store.key("log")) == 2
+    store.close()
+
+
 def test_a_killed_owner_is_followed_to_its_replica(cluster: Cluster, shop: Shop) -> None:
     cluster.replica.silence()
     follower = shop.run()
@@ -117,14 +137,16 @@ def test_a_slot_that_moves_while_pushes_go_on_is_followed_and_loses_none(
 
     pusher = threading.Thread(target=push)
     pusher.start()
-    wait_until(lambda: len(pushed) > 3, "some pushes")
-    cluster.begin_move(target)
-    cluster.move_keys(target)
-    cluster.end_move(target)
-    at_the_end = len(pushed)
-    wait_until(lambda: len(pushed) > at_the_end + 1, "pushes to the new owner", PATIENCE_S)
-    moved.set()
-    pusher.join()
+    try:
+        wait_until(lambda: len(pushed) > 3, "some pushes", PATIENCE_S)
+        cluster.begin_move(target)
+        cluster.move_keys(target)
+        cluster.end_move(target)
+        at_the_end = len(pushed)
+        wait_until(lambda: len(pushed) > at_the_end + 1, "pushes to the new owner", PATIENCE_S)
+    finally:
+        moved.set()
+        pusher.join()
     follower.until(pushed[-1])
     wait_until(target.rings, "the doorbell to be made to work on the new owner")
     shop.hears(follower, pushed[-1] + 1)

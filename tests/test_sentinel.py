@@ -44,6 +44,7 @@ def guarded(tmp_path: Path) -> Iterator[str]:
         password="Qsentinel",
         sentinel=True,
     )
+    master.run("ACL", "SETUSER", "low", "on", ">Qlow", "~scatter:*", "&*", "+@all", "-role")
     yield f"127.0.0.1:{sentinel.port}/m"
     sentinel.kill()
     master.kill()
@@ -197,6 +198,28 @@ def test_sentinels_and_servers_have_passwords_of_their_own(guarded: str) -> None
             store.read(0)
         assert "Qwrong" not in str(caught.value)
         assert "Qmaster" not in str(caught.value)
+
+
+def test_a_master_that_lacks_replicas_is_no_lasting_refusal(guarded: str) -> None:
+    store = RedisStore(f"redis+sentinel://:Qmaster@{guarded}?sentinel_password=Qsentinel", "shop")
+    store.link.run([("CONFIG", "SET", "min-replicas-to-write", 1)])
+    with pytest.raises(StoreUnavailable):
+        store.append(1, b"1", {})
+    with pytest.raises(StoreUnavailable, match="NOREPLICAS"):
+        store.write_report("p", b"r", 5.0)
+    store.link.run([("CONFIG", "SET", "min-replicas-to-write", 0)])
+    assert store.append(1, b"1", {})
+    store.close()
+
+
+def test_a_user_who_may_not_ask_for_the_role_believes_the_sentinels(guarded: str) -> None:
+    store = RedisStore(f"redis+sentinel://low:Qlow@{guarded}?sentinel_password=Qsentinel", "shop")
+    bell = store.doorbell()
+    bell.listen()
+    assert append(store, b"1")
+    store.link._checked_at = 0.0
+    assert bell.wait(20).log
+    store.close()
 
 
 def test_a_master_that_the_sentinels_do_not_know_is_named(guarded: str) -> None:

@@ -10,6 +10,14 @@ from typing import Any
 import redis
 import redis.connection
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    ReadOnlyError,
+    TryAgainError,
+)
 from redis.retry import Retry
 
 from scatter.config import redact
@@ -109,3 +117,25 @@ def hang_up(connection: Any) -> None:
         connection.disconnect()
     except (redis.RedisError, OSError):
         pass  # it was dead: there is nothing to end
+
+
+_CODES: dict[type[BaseException], str] = {
+    ReadOnlyError: "READONLY",
+    MovedError: "MOVED",
+    AskError: "ASK",
+    TryAgainError: "TRYAGAIN",
+    ClusterDownError: "CLUSTERDOWN",
+    MasterDownError: "MASTERDOWN",
+}
+
+
+def code_of(error: BaseException) -> str:
+    """Return the word with which a server begins an error, empty for what is none of a server.
+
+    redis-py takes it off the text where it has a class for it, which differs between its versions
+    (5.3 has none for MOVED); EXEC quotes the error of the command that was to blame.
+    """
+    if not isinstance(error, redis.ResponseError):
+        return ""
+    text = str(error)
+    return _CODES.get(type(error)) or (text.partition("because of: ")[2] or text).split(" ")[0]

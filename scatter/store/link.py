@@ -27,18 +27,11 @@ from typing import Any
 
 import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
-from redis.exceptions import (
-    AskError,
-    ClusterDownError,
-    MovedError,
-    ReadOnlyError,
-    TryAgainError,
-)
 
 from scatter.config import redact
 from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.locks import ForkSafeLock
-from scatter.store.dial import hang_up
+from scatter.store.dial import code_of, hang_up
 from scatter.store.topology import Route, route_to
 
 Command = tuple[Any, ...]
@@ -350,17 +343,18 @@ class Link:
         """Return the error of something that passes by itself; None if it is no such thing."""
         if isinstance(error, redis.BusyLoadingError) or text.startswith("BUSY"):
             return _BusyError(f"{self.address} is busy: {text}. Try again when it is done.")
-        if self._route.may_move and _says_that_keys_move(error):
+        code = code_of(error) if self._route.may_move else ""
+        if code in _MOVING:
             return KeysMovingError(
                 f"Keys of {self.address} are on their way to another node "
-                f"({type(error).__name__}: {text}). Try again; if this lasts, look at the "
+                f"({code}: {text}). Try again; if this lasts, look at the "
                 "migration of its slots.",
                 url=self.address,
             )
-        if self._route.may_move and _says_it_strayed(error, text):
+        if code in _STRAYED:
             return _StrayedError(
                 f"The server of {self.address} that was asked is not the right one now "
-                f"({type(error).__name__}: {text}), and no other was found yet. Try again; if this "
+                f"({code}: {text}), and no other was found yet. Try again; if this "
                 "lasts, look at its failover or its slots.",
                 url=self.address,
             )
@@ -383,21 +377,9 @@ class _StrayedError(_LaterError):
     """The server is not the right one now; another one is, or will be soon."""
 
 
-_STRAYED = (ReadOnlyError, MovedError, ClusterDownError)  # which MASTERDOWN is too
-_STRAYED_WORDS = ("READONLY ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "MOVED ")
-
-
-def _says_that_keys_move(error: BaseException) -> bool:
-    """Return whether a server's error is ASK or TRYAGAIN."""
-    return isinstance(error, (AskError, TryAgainError)) and not isinstance(error, MovedError)
-
-
-def _says_it_strayed(error: BaseException, text: str) -> bool:
-    """Return whether a server's error says that it is not the right one; EXEC quotes others'."""
-    if isinstance(error, _STRAYED):
-        return True
-    quoted = text.partition("because of: ")[2] or text
-    return isinstance(error, redis.ResponseError) and quoted.startswith(_STRAYED_WORDS)
+_MOVING = frozenset({"ASK", "TRYAGAIN"})
+_STRAYED = frozenset({"READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "MOVED"})
+"""What a server says first when it is not the right one (redis-py's classes: `code_of`)."""
 
 
 def _send(connection: Any, commands: Sequence[Command]) -> None:

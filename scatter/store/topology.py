@@ -21,10 +21,9 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import redis
-from redis.exceptions import ClusterDownError, MovedError
 
 from scatter.groups import Group, Node, is_group, parse_group
-from scatter.store.dial import Dialer, ask, hang_up
+from scatter.store.dial import Dialer, ask, code_of, hang_up
 
 SENTINEL_TIMEOUT_S = 0.5
 """How long a sentinel may take to connect, and to answer."""
@@ -268,14 +267,15 @@ def _owner_by(connection: Any, node: Node, key: str) -> Node:
     """Return the owner of a key's slot by what `node` says."""
     try:
         ask(connection, "HLEN", key)
-    except MovedError as moved:
-        return _place(str(moved.args[0]).split()[-1], node)
-    except ClusterDownError as down:
-        raise redis.ConnectionError(
-            f"{node[0]}:{node[1]} says that the cluster is down: {down}"
-        ) from down
-    except redis.ResponseError:
-        pass  # it is the owner: of a slot that is on its way, or of a key that we may not read
+    except redis.ResponseError as error:
+        code = code_of(error)
+        if code == "MOVED":
+            return _place(str(error.args[0]).split()[-1], node)
+        if code == "CLUSTERDOWN":
+            raise redis.ConnectionError(
+                f"{node[0]}:{node[1]} says that the cluster is down: {error}"
+            ) from error
+        # else it is the owner: of a slot that is on its way, or of a key that we may not read
     return node
 
 
