@@ -95,13 +95,21 @@ class Node:
     """One server process on a port of loopback, which may be killed, frozen and started again."""
 
     def __init__(
-        self, folder: Path, *options: object, password: str = "", sentinel: bool = False
+        self,
+        folder: Path,
+        *options: str,
+        password: str = "",
+        sentinel: bool = False,
+        cluster: bool = False,
     ) -> None:
         self.port = free_port()
+        self.bus_port = free_port() if cluster else 0  # where the other nodes talk to it
+        if cluster:
+            options = (*options, "cluster-enabled yes", f"cluster-port {self.bus_port}")
         self.folder = folder / f"n{self.port}"
         self.folder.mkdir()
         conf = self.folder / "s.conf"
-        conf.write_text("\n".join(str(option) for option in options) + "\n")
+        conf.write_text("\n".join(options) + "\n")
         flags = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         flags += ["--sentinel"] if sentinel else ["--save", "", "--appendonly", "no"]
         self._command = [str(find_binary()), str(conf), *flags]
@@ -234,18 +242,17 @@ class Cluster:
             raise
 
     def _begin(self, folder: Path, namespace: str) -> None:
-        options = ["cluster-enabled yes", "cluster-node-timeout 1000"]
-        options += ["cluster-replica-validity-factor 0", "repl-diskless-sync-delay 0"]
-        ports = [free_port() for _ in range(4)]  # the other nodes talk to a port of their own
-        for port in ports:
-            self.nodes.append(Node(folder, *options, f"cluster-port {port}"))
+        options = ["cluster-node-timeout 1000", "cluster-replica-validity-factor 0"]
+        for _ in range(4):
+            node = Node(folder, *options, "repl-diskless-sync-delay 0", cluster=True)
+            self.nodes.append(node)
         first, second, third, self.replica = self.nodes
         bounds = [0, 5461, 10923, 16384]
         for node, begin, end in zip(self.nodes, bounds, bounds[1:], strict=False):
             node.run("CLUSTER", "ADDSLOTSRANGE", begin, end - 1)
-        for number, (node, port) in enumerate(zip(self.nodes, ports, strict=True), 1):
+        for number, node in enumerate(self.nodes, 1):
             node.run("CLUSTER", "SET-CONFIG-EPOCH", number)
-            first.run("CLUSTER", "MEET", "127.0.0.1", node.port, port)
+            first.run("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus_port)
         self.slot = first.run("CLUSTER", "KEYSLOT", f"{{{namespace}}}")
         masters = [first, second, third]
         self.owner = masters[sum(self.slot >= bound for bound in bounds[1:])]

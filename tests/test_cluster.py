@@ -203,7 +203,7 @@ def test_a_doorbell_is_bound_again_where_the_slot_went(cluster: Cluster) -> None
 
 
 def test_a_cluster_whose_nodes_are_all_gone_is_unavailable(tmp_path: Path) -> None:
-    node = Node(tmp_path, "cluster-enabled yes")
+    node = Node(tmp_path, cluster=True)
     store = RedisStore(f"redis+cluster://127.0.0.1:{node.port}", "shop")
     with pytest.raises(StoreUnavailable, match="says that the cluster is down"):
         store.read(0)

@@ -712,7 +712,7 @@ class TestRedisStoreOfASentinel(RedisContract):
 @pytest.fixture(scope="module")
 def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of one node, whose rules are those of every cluster."""
-    with contextlib.closing(Node(tmp_path_factory.mktemp("c"), "cluster-enabled yes")) as node:
+    with contextlib.closing(Node(tmp_path_factory.mktemp("c"), cluster=True)) as node:
         node.run("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         wait_until(lambda: b"cluster_state:ok" in node.run("CLUSTER", "INFO"), "the cluster")
         yield f"redis+cluster://127.0.0.1:{node.port}"

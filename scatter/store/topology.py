@@ -192,32 +192,41 @@ class _Cluster:
 
     def connect(self) -> Any:
         failure: BaseException | None = None
+        dead: set[Node] = set()
         for node in self._silent.last([self._owner, *self._others, *self._seeds]):
             try:
-                return self._follow(node)
+                return self._follow(node, dead)
             except _FAILURES as error:
                 failure = error
         raise _placed(failure, "no node of the cluster leads to the owner of", self._key)
 
-    def _follow(self, node: Node) -> Any:
-        """Return a connection to the owner, asking from `node` on."""
+    def _follow(self, node: Node, dead: set[Node]) -> Any:
+        """Return a connection to the owner, asking from `node` on; `dead` are not asked again."""
         for _ in range(_HOPS):
-            connection = self._asked(node)
+            if node in dead:
+                raise redis.ConnectionError(f"{node[0]}:{node[1]} does not answer")
             try:
-                owner = _owner_by(connection, node, self._key)
-                if owner == node:
-                    self._owner, self._others = node, _nodes_by(connection, node)
-                    return connection
-            except BaseException:
-                hang_up(connection)
+                connection, owner = self._asked(node)
+            except _FAILURES:
+                dead.add(node)
                 raise
+            if owner == node:
+                self._owner = node
+                self._others = _nodes_by(connection, node) or self._others
+                return connection
             hang_up(connection)
             node = owner
         raise redis.ConnectionError(f"its nodes do not agree who owns {self._key}")
 
-    def _asked(self, node: Node) -> Any:
+    def _asked(self, node: Node) -> tuple[Any, Node]:
+        """Return a connection to a node, and the owner by what that says."""
         try:
-            return _open(self._dial, node)
+            connection = _open(self._dial, node)
+            try:
+                return connection, _owner_by(connection, node, self._key)
+            except BaseException:
+                hang_up(connection)
+                raise
         except _FAILURES:
             self._silent.note(node)
             raise
@@ -229,16 +238,10 @@ class _Cluster:
         if witness is None or witness in self._silent:
             return True
         try:
-            other = self._asked(witness)
+            other, owner = self._asked(witness)
         except _FAILURES:
             return True
-        try:
-            owner = _owner_by(other, witness, self._key)
-        except _FAILURES:
-            self._silent.note(witness)
-            return True
-        finally:
-            hang_up(other)
+        hang_up(other)
         was_right, self._owner = owner == self._owner, owner
         return was_right
 
@@ -286,12 +289,12 @@ def _place(text: str, asked: Node) -> Node:
 
 
 def _nodes_by(connection: Any, node: Node) -> tuple[Node, ...]:
-    """Return the nodes that a node knows; empty where the user may not ask."""
+    """Return the nodes that a node knows; empty where it does not say."""
     try:
         slots = ask(connection, "CLUSTER", "SLOTS")
         found = [place[:2] for slot in slots for place in slot[2:]]
         return tuple(_place(f"{(host or b'').decode()}:{int(port)}", node) for host, port in found)
-    except (redis.ResponseError, ValueError, TypeError, AttributeError):
+    except _FAILURES:
         return ()
 
 
