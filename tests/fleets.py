@@ -175,7 +175,7 @@ class Sentinels:
     """A master and a replica, watched by three sentinels."""
 
     NAME = "shop-master"
-    DOWN_MS = 1000
+    DOWN_MS = 1500
 
     def __init__(self, folder: Path) -> None:
         self._nodes: list[Node] = []
@@ -242,7 +242,7 @@ class Cluster:
             raise
 
     def _begin(self, folder: Path, namespace: str) -> None:
-        options = ["cluster-node-timeout 1000", "cluster-replica-validity-factor 0"]
+        options = ["cluster-node-timeout 2000", "cluster-replica-validity-factor 0"]
         for _ in range(4):
             node = Node(folder, *options, "repl-diskless-sync-delay 0", cluster=True)
             self.nodes.append(node)
