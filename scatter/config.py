@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from scatter.errors import UsageError
+from scatter.groups import GROUP_SCHEMES, Malformed, is_group, parse_group
 
 DEFAULT_URL = "redis://localhost:6379"
 DEFAULT_NAMESPACE = "default"
@@ -47,7 +48,7 @@ class Settings:
 
     Attributes:
         redis_url: Address of the store (`redis://`, `rediss://`, `unix://`, `local://`,
-            `memory://`).
+            `memory://`; `redis+sentinel://` and `redis+cluster://`, also with `rediss+`).
         namespace: Which application's functions.
         author: Who releases; empty: found out when needed.
         paths: Files and directories that `watch` and `push` read by default.
@@ -111,8 +112,11 @@ def redact(url: str) -> str:
 
     A password reaches to the last `@`: people paste `@`, `/`, `#` and `?` as they are.
     """
+    if re.search(rf"{_HIDDEN_VALUE}[^&]*@", url, flags=re.I | re.S):
+        # nobody knows whether that `@` ends a password or is in the middle of another
+        return re.sub(r"(://[^/@:,?]*).*", r"\1:***", url, flags=re.S)
     url = re.sub(r"(://[^/@:]*):.*(?=@)", r"\1:***", url, flags=re.S)
-    return re.sub(r"([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&]*", r"\1***", url, flags=re.I)
+    return re.sub(rf"({_HIDDEN_VALUE})[^&]*", r"\1***", url, flags=re.I)
 
 
 def _project_file(folder: Path) -> Path | None:
@@ -194,8 +198,7 @@ def check_url(url: str, what: str = "redis_url") -> str:
     expected = _url_lacks(url)
     if expected:
         raise UsageError(
-            f"{what}: expected {expected}, found {redact(url)}. It looks like "
-            "redis://user:password@host:6379/0 or unix:///run/redis.sock?db=0; "
+            f"{what}: expected {expected}, found {redact(url)}. It looks like {_looks(url)}; "
             "characters such as / # ? @ of a password are written as %2F %23 %3F %40."
         )
     return url
@@ -203,6 +206,8 @@ def check_url(url: str, what: str = "redis_url") -> str:
 
 def _url_lacks(url: str) -> str:
     """Return what a URL of a known scheme should have and has not; empty if it is well-formed."""
+    if is_group(url):
+        return _group_lacks(url)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -217,14 +222,33 @@ def _url_lacks(url: str) -> str:
     return ""
 
 
+def _group_lacks(url: str) -> str:
+    try:
+        parse_group(url)
+    except Malformed as lack:
+        return str(lack)
+    return ""
+
+
+def _looks(url: str) -> str:
+    """Return what a URL of this one's kind looks like."""
+    scheme = url.partition("://")[0]
+    if scheme.endswith("sentinel"):
+        return f"{scheme}://user:password@host1:26379,host2:26379/mymaster/0"
+    if scheme.endswith("cluster"):
+        return f"{scheme}://user:password@host1:6379,host2:6379"
+    return "redis://user:password@host:6379/0 or unix:///run/redis.sock?db=0"
+
+
 def _databases(parts: SplitResult) -> list[str]:
     """Return the texts that choose a database in a URL."""
     path = parts.path.strip("/") if parts.scheme in ("redis", "rediss") else ""
     return [*([path] if path else []), *parse_qs(parts.query).get("db", [])]
 
 
+_HIDDEN_VALUE = r"[?&][^=&]*(?:password|secret|token)[^=&]*="
 _HOST_AND_PORT = "a host, and a port from 1 to 65535"
-_SCHEMES = ("redis", "rediss", "unix", "local", "memory")
+_SCHEMES = ("redis", "rediss", "unix", "local", "memory", *GROUP_SCHEMES)
 
 
 SETTINGS = tuple(f.name for f in fields(Settings) if f.name != "origins")

@@ -278,6 +278,9 @@ def test_a_url_without_password_is_shown_as_it_is(host: str, tail: str, user: st
         "redis://:Qhunter2Q@127.0.0.1:1?socket_timeout=1",
         "unix:///nowhere/r.sock?password=Qhunter2Q",
         "unix://ann:Qhunter2Q@/nowhere/r.sock",
+        "redis+sentinel://ann:Qhunter2Q@127.0.0.1:1,127.0.0.1:2/m",
+        "rediss+sentinel://127.0.0.1:1/m?sentinel_password=Qhunter2Q",
+        "redis+cluster://ann:Qhunter2Q@127.0.0.1:1,localhost:2",
     ],
 )
 def test_no_error_of_a_store_shows_a_password(url: str) -> None:
@@ -331,22 +334,47 @@ def test_a_malformed_url_is_refused_at_once_without_showing_its_password(
         error = error.__cause__  # a traceback prints no context that was left out with `from None`
 
 
+_HOSTS = "hosts with ports from 1 to 65535, separated by commas"
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
         (
             "foo",
             "expected an address that begins with redis://, rediss://, unix://, local://, "
-            "memory://; found text without `://`.",
+            "memory://, redis+sentinel://, rediss+sentinel://, redis+cluster://, "
+            "rediss+cluster://; found text without `://`.",
         ),
         (
             "http://host/",
             "expected an address that begins with redis://, rediss://, unix://, local://, "
-            "memory://; found http://.",
+            "memory://, redis+sentinel://, rediss+sentinel://, redis+cluster://, "
+            "rediss+cluster://; found http://.",
         ),
         ("redis://host:x", "expected a host, and a port from 1 to 65535, found redis://host:x."),
         ("redis://host/x", "expected a database that is a whole number, found redis://host/x."),
         ("unix://?db=1", "expected the path of a socket, found unix://?db=1."),
+        (
+            "redis+sentinel://a,b:26379",
+            "expected the master's name, as the sentinels know it, as the path, "
+            "found redis+sentinel://a,b:26379. It looks like "
+            "redis+sentinel://user:password@host1:26379,host2:26379/mymaster/0;",
+        ),
+        ("redis+sentinel://a/m/x", "expected a database that is a whole number, found "),
+        ("redis+sentinel://a/m?db=1", "expected the database as the path's second part, found "),
+        ("redis+sentinel://a:1,/m", f"expected {_HOSTS}, found redis+sentinel://a:1,/m."),
+        ("rediss+cluster://a:0", f"expected {_HOSTS}, found rediss+cluster://a:0. It looks like "),
+        ("redis+cluster://a:65536", f"expected {_HOSTS}, found "),
+        ("redis+cluster://", f"expected {_HOSTS}, found "),
+        ("redis+cluster:///run/redis.sock", f"expected {_HOSTS}, found "),
+        ("redis+cluster://a/1", "expected no database: a cluster has only number 0, found "),
+        ("redis+cluster://a?db=1", "expected no database: a cluster has only number 0, found "),
+        (
+            "redis+cluster://a?sentinel_password=Qx",
+            "expected no log-in for sentinels in the address of a cluster, found "
+            "redis+cluster://a?sentinel_password=***. ",
+        ),
     ],
 )
 def test_a_malformed_url_is_answered_with_what_was_expected(

@@ -6,6 +6,7 @@ its own file.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleets import Node
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import free_port, wait_until
@@ -687,6 +689,41 @@ class TestRedisStoreOverTcp(RedisContract):
         assert other.read(0).tip == 0
         assert store.read(0).tip == 1
         other.close()
+
+
+@pytest.fixture(scope="module")
+def sentinel_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A master that one sentinel knows."""
+    folder = tmp_path_factory.mktemp("sentinel")
+    with contextlib.closing(Node(folder)) as master:
+        known = f"sentinel monitor m 127.0.0.1 {master.port} 1"
+        with contextlib.closing(Node(folder, known, sentinel=True)) as sentinel:
+            yield f"redis+sentinel://127.0.0.1:{sentinel.port}/m/3"
+
+
+class TestRedisStoreOfASentinel(RedisContract):
+    """The store at the master that a sentinel names."""
+
+    @pytest.fixture
+    def url(self, sentinel_url: str) -> str:
+        return sentinel_url
+
+
+@pytest.fixture(scope="module")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster of one node, whose rules are those of every cluster."""
+    with contextlib.closing(Node(tmp_path_factory.mktemp("c"), cluster=True)) as node:
+        node.run("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: b"cluster_state:ok" in node.run("CLUSTER", "INFO"), "the cluster")
+        yield f"redis+cluster://127.0.0.1:{node.port}"
+
+
+class TestRedisStoreInACluster(RedisContract):
+    """The store in a cluster: what is sent together must be in one slot."""
+
+    @pytest.fixture
+    def url(self, cluster_url: str) -> str:
+        return cluster_url
 
 
 def check_against_a_list(store: Store, data: st.DataObject) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from support import free_port
+from support import free_port, wait_until
 
 from scatter.errors import StoreUnavailable
-from scatter.server import EmbeddedServer, ServerFailed, find_binary
+from scatter.server import EmbeddedServer, ServerFailed, death_with_parent, find_binary
 from scatter.store.redis import RedisStore
 
 
@@ -52,9 +54,17 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return files
 
 
+class Secure(NamedTuple):
+    """A server with TLS: its address, the certificate to check it by, and its program."""
+
+    url: str
+    cert: Path
+    binary: str
+
+
 @pytest.fixture
-def secure(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A server with TLS; its address, and the certificate to check it by."""
+def secure(tmp_path: Path) -> Iterator[Secure]:
+    """A server with TLS."""
     cert, key = certificate(tmp_path)
     port = free_port()
     tls = ["--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)]
@@ -68,13 +78,13 @@ def secure(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         except ServerFailed:
             continue  # it was built without
         with server:
-            yield f"rediss://127.0.0.1:{port}/0", cert
+            yield Secure(f"rediss://127.0.0.1:{port}/0", cert, binary)
         return
     pytest.skip("no server on this machine was built with TLS; Debian's redis-server is")
 
 
-def test_a_store_works_over_tls_and_hears_its_doorbell(secure: tuple[str, Path]) -> None:
-    url, cert = secure
+def test_a_store_works_over_tls_and_hears_its_doorbell(secure: Secure) -> None:
+    url, cert, _ = secure
     store = RedisStore(f"{url}?ssl_ca_certs={cert}", "app")
     writer = RedisStore(f"{url}?ssl_ca_certs={cert}", "app")
     bell = store.doorbell()
@@ -87,8 +97,51 @@ def test_a_store_works_over_tls_and_hears_its_doorbell(secure: tuple[str, Path])
     writer.close()
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(secure: tuple[str, Path]) -> None:
-    store = RedisStore(secure[0], "app")
+@pytest.fixture
+def secure_sentinel(secure: Secure, tmp_path: Path) -> Iterator[str]:
+    """A sentinel with TLS that knows the server; the address of both."""
+    url, cert, binary = secure
+    master, port = url.rpartition(":")[2].partition("/")[0], free_port()
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text(
+        f"port 0\ntls-port {port}\ntls-cert-file {cert}\ntls-key-file {tmp_path / 'key.pem'}\n"
+        f"tls-ca-cert-file {cert}\ntls-auth-clients no\ntls-replication yes\n"
+        f"bind 127.0.0.1\nsentinel monitor m 127.0.0.1 {master} 1\n"
+    )
+    with (tmp_path / "sentinel.log").open("wb") as log:
+        process = subprocess.Popen(
+            [binary, str(conf), "--sentinel"],
+            stdout=log,
+            stderr=log,
+            preexec_fn=death_with_parent(),
+        )
+    yield f"rediss+sentinel://127.0.0.1:{port}/m?ssl_ca_certs={cert}"
+    process.kill()
+    process.wait()
+
+
+def test_sentinels_and_their_master_are_reached_over_tls(secure_sentinel: str) -> None:
+    store = RedisStore(secure_sentinel, "app")
+    bell = store.doorbell()
+
+    def listens() -> bool:
+        try:
+            bell.listen()
+        except StoreUnavailable:
+            return False
+        return True
+
+    wait_until(listens, "the sentinel")
+    assert store.append(1, b"1", {})
+    assert bell.wait(20).log
+    store.close()
+    stranger = RedisStore(secure_sentinel.partition("?")[0], "app")
+    with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+        stranger.read(0)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(secure: Secure) -> None:
+    store = RedisStore(secure.url, "app")
     with pytest.raises(StoreUnavailable, match="certificate verify failed"):
         store.read(0)
     store.close()

@@ -22,8 +22,10 @@ def open_store(url: str, namespace: str, **options: Any) -> Store:
     """Return the store at a URL. Nothing is connected yet, but for `local://`.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`; `local://` for this user's embedded server, which
-            is started if need be; `memory://NAME` for one in this process, shared by that name.
+        url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` or `redis+cluster://`, also
+            with `rediss+`, for the right one of several servers; `local://` for this user's
+            embedded server, which is started if need be; `memory://NAME` for one in this process,
+            shared by that name.
         namespace: The namespace.
         **options: Of `RedisStore`.
 

@@ -11,6 +11,8 @@ Invariants
    sends nothing, and opens its own.
 3. No exception of redis-py leaves this module, and no password is in any message.
 4. Commands go out again after a lost connection only if the caller says that they may.
+5. Of a group of servers (Sentinel, Cluster), one that says, or of which others say, that it is not
+   the right one any more is left, and the right one is looked for: that is no refusal.
 """
 
 from __future__ import annotations
@@ -20,27 +22,29 @@ import secrets
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import redis
-import redis.connection
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from scatter.config import redact
-from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, UsageError
+from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.locks import ForkSafeLock
+from scatter.store.dial import code_of, hang_up
+from scatter.store.topology import Route, route_to
 
 Command = tuple[Any, ...]
-Dial = Callable[[], Any]
 
 CONNECT_TIMEOUT_S = 1.0
 REPLY_TIMEOUT_S = 2.0
 BUSY_S = 2.0
-"""How long a server that is loading its data or running a script is asked again."""
-_BUSY_PAUSE_S = 0.02
+"""How long a server that loads its data, runs a script or hands over a slot is asked again."""
+BUSY_PAUSE_S = 0.02
+WAIT_CHECK_S = 2.0
+"""How often at most who waits at a doorbell makes sure that this is still the right server."""
+RUN_CHECK_S = 8.0
+"""The same for who only sends commands: rarer, so that rings are answered without delay."""
 
 
 class Link:
@@ -53,24 +57,32 @@ class Link:
         name: str = "scatter",
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         reply_timeout_s: float = REPLY_TIMEOUT_S,
-        dial: Dial | None = None,
+        key: str = "scatter",
+        route: Route | None = None,
     ) -> None:
         """Remember where to connect to.
 
         Args:
-            url: `redis://`, `rediss://` or `unix://`.
+            url: `redis://`, `rediss://` or `unix://`, or of a group of servers (`scatter.groups`).
             name: Client name, as `CLIENT LIST` shows it.
             connect_timeout_s: How long connecting may take.
             reply_timeout_s: How long a reply may take.
-            dial: Returns a new redis-py connection, where the URL alone does not say which
-                (Sentinel, Cluster).
+            key: A hash of the namespace, by which a cluster knows the slot.
+            route: Finds the server, in place of what the URL says.
 
         Raises:
             UsageError: The URL is malformed.
 
         """
         self.address = redact(url)
-        self._dial = dial or _dialer(url, name, connect_timeout_s, reply_timeout_s)
+        self._route = route or route_to(
+            url,
+            key,
+            name=name,
+            connect_timeout_s=connect_timeout_s,
+            reply_timeout_s=reply_timeout_s,
+        )
+        self._checked_at = 0.0
         self._lock = ForkSafeLock()
         self._connection: Any = None
         self._pid = 0
@@ -92,7 +104,7 @@ class Link:
             connection, self._connection = self._connection, None
             self._pushes.clear()
             if connection is not None:
-                _end(connection)
+                hang_up(connection)
 
     def abandon(self) -> None:
         """Forget the connection of the parent in a forked child; nothing is sent."""
@@ -123,6 +135,7 @@ class Link:
 
         Raises:
             StoreUnavailable: The server cannot be reached, or did not answer in time.
+            KeysMovingError: One of them needs a key that moves; not for long, if `again` is false.
             StoreRefused: It answered one of them with an error.
 
         """
@@ -131,15 +144,15 @@ class Link:
             try:
                 with self._lock:
                     return self._run(commands, again, lenient)
-            except _BusyError as busy:
+            except _LaterError as later:
+                if not (again or isinstance(later, _BusyError)):
+                    raise
                 if time.monotonic() > deadline:
-                    raise StoreUnavailable(
-                        f"{self.address} is busy: {busy}. Try again when it is done.",
-                        url=self.address,
-                    ) from busy
-            time.sleep(_BUSY_PAUSE_S)
+                    raise StoreUnavailable(str(later), url=self.address) from later
+            time.sleep(BUSY_PAUSE_S)
 
     def _run(self, commands: Sequence[Command], again: bool, lenient: Container[int]) -> list[Any]:
+        self._has_strayed(RUN_CHECK_S)
         was_connected = self.connected
         try:
             return self._exchange(commands, lenient)
@@ -161,7 +174,9 @@ class Link:
         for position, (command, reply) in enumerate(zip(commands, replies, strict=True)):
             if isinstance(reply, redis.ResponseError):
                 translated = self._translated(reply, str(command[0]))
-                if position not in lenient or isinstance(translated, _BusyError):
+                if isinstance(translated, _StrayedError):
+                    self.close()
+                if position not in lenient or isinstance(translated, (_BusyError, _StrayedError)):
                     raise translated from reply
                 replies[position] = None
         return replies
@@ -172,8 +187,7 @@ class Link:
             self.close()
         if self._connection is None:
             try:
-                connection = self._dial()
-                connection.connect()
+                connection = self._route.connect()
             except (redis.RedisError, OSError, AttributeError, TypeError, ValueError) as error:
                 # whatever answers there may not be a Redis: redis-py then fails in many ways
                 raise self._translated(error) from error
@@ -181,7 +195,26 @@ class Link:
             self.database = int(getattr(connection, "db", 0) or 0)
             self._connection, self._pid = connection, os.getpid()
             self.generation += 1
+            self._checked_at = time.monotonic()
         return self._connection
+
+    def _has_strayed(self, every_s: float) -> bool:
+        """Leave a server that is not the right one any more; return whether it was left.
+
+        Somebody is asked only if that was `every_s` ago.
+        """
+        now = time.monotonic()
+        if not (self._route.may_move and self.connected and now - self._checked_at > every_s):
+            return False
+        with self._lock:
+            self._checked_at = now
+            try:
+                if self._route.is_right(self._connection):
+                    return False
+            except (redis.RedisError, OSError, AttributeError):
+                pass  # it is dead
+            self.close()
+            return True
 
     # notifications -----------------------------------------------------------------------
 
@@ -234,6 +267,10 @@ class Link:
         """
         if not self.connected:
             raise StoreUnavailable(f"The connection to {self.address} is gone.", url=self.address)
+        if timeout_s and self._has_strayed(WAIT_CHECK_S):
+            raise StoreUnavailable(
+                f"The right server of {self.address} is another one now.", url=self.address
+            )
         try:
             return self._wait(timeout_s, wake_fd)
         except (redis.RedisError, OSError, AttributeError) as error:
@@ -278,8 +315,9 @@ class Link:
     def _translated(self, error: BaseException, command: str = "") -> Exception:
         """Return one of our errors for one of redis-py's or the system's."""
         text = redact(str(error))
-        if isinstance(error, redis.BusyLoadingError) or text.startswith("BUSY"):
-            return _BusyError(text)
+        later = self._later(error, text)
+        if later is not None:
+            return later
         if "unknown command" in text and "HELLO" in text:
             return StoreUnavailable(
                 f"{self.address} is older than Redis 6. Use Redis 6 or later, or Valkey.",
@@ -301,9 +339,47 @@ class Link:
             url=self.address,
         )
 
+    def _later(self, error: BaseException, text: str) -> _LaterError | None:
+        """Return the error of something that passes by itself; None if it is no such thing."""
+        if isinstance(error, redis.BusyLoadingError) or text.startswith("BUSY"):
+            return _BusyError(f"{self.address} is busy: {text}. Try again when it is done.")
+        code = code_of(error) if self._route.may_move else ""
+        if code in _MOVING:
+            return KeysMovingError(
+                f"Keys of {self.address} are on their way to another node "
+                f"({code}: {text}). Try again; if this lasts, look at the "
+                "migration of its slots.",
+                url=self.address,
+            )
+        if code in _STRAYED:
+            return _StrayedError(
+                f"The server of {self.address} that was asked is not the right one now "
+                f"({code}: {text}), and no other was found yet. Try again; if this "
+                "lasts, look at its failover or its slots.",
+                url=self.address,
+            )
+        return None
 
-class _BusyError(ScatterError):
-    """The server is loading its data or running a script: worth asking again soon."""
+
+class _LaterError(StoreUnavailable):
+    """Worth asking again soon."""
+
+
+class _BusyError(_LaterError):
+    """The server is loading its data or running a script."""
+
+
+class KeysMovingError(_LaterError):
+    """The server is the right one, and is about to hand the slot over: what it lacks is there."""
+
+
+class _StrayedError(_LaterError):
+    """The server is not the right one now; another one is, or will be soon."""
+
+
+_MOVING = frozenset({"ASK", "TRYAGAIN"})
+_STRAYED = frozenset({"READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "MOVED"})
+"""What a server says first when it is not the right one (redis-py's classes: `code_of`)."""
 
 
 def _send(connection: Any, commands: Sequence[Command]) -> None:
@@ -356,64 +432,6 @@ def _reply(connection: Any) -> Any:
         return connection.read_response(disable_decoding=True)
     except redis.ResponseError as error:
         return error
-
-
-def _end(connection: Any) -> None:
-    try:
-        connection.disconnect()
-    except (redis.RedisError, OSError):
-        pass  # it was dead: there is nothing to end
-
-
-def _dialer(url: str, name: str, connect_timeout_s: float, reply_timeout_s: float) -> Dial:
-    """Return what makes connections for a URL, with redis-py's own retries switched off."""
-    ours: dict[str, Any] = {
-        "protocol": 3,
-        "client_name": name,
-        "socket_timeout": reply_timeout_s,
-        "socket_connect_timeout": connect_timeout_s,
-        "retry": Retry(NoBackoff(), 0),
-        "health_check_interval": 0,
-        "decode_responses": False,
-        **_parser(),
-        **_quiet(),
-    }
-    if url.startswith("unix://"):
-        del ours["socket_connect_timeout"]
-    try:
-        pool = redis.ConnectionPool.from_url(url)
-        given = {k: v for k, v in pool.connection_kwargs.items() if k not in _NOT_OURS}
-        pool.connection_class(**{**given, **ours})
-    except (ValueError, TypeError, redis.RedisError):
-        # what they say of it may have a part of the password
-        raise UsageError(
-            f"{redact(url)} is no address of a Redis. "
-            "It looks like redis://user:secret@host:6379/0, with `@`, `/`, `:`, `?` and `#` in "
-            "user and secret written as %40, %2F, %3A, %3F and %23."
-        ) from None
-    return lambda: pool.connection_class(**{**given, **ours})
-
-
-_NOT_OURS = frozenset({"maint_notifications_config", "maint_notifications_pool_handler"})
-
-
-def _parser() -> dict[str, Any]:
-    """Return what keeps redis-py 5 from using hiredis, through which it cannot hand on pushes."""
-    parser = redis.connection.DefaultParser
-    if parser.__name__ != "_HiredisParser" or hasattr(parser, "set_pubsub_push_handler"):
-        return {}
-    from redis._parsers import _RESP3Parser
-
-    return {"parser_class": _RESP3Parser}
-
-
-def _quiet() -> dict[str, Any]:
-    """Return what keeps redis-py 7 and later from asking for maintenance notifications."""
-    try:
-        from redis.maint_notifications import MaintNotificationsConfig
-    except ImportError:
-        return {}
-    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
 
 
 def _text(value: Any) -> str:

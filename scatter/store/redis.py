@@ -26,7 +26,7 @@ from typing import Any
 
 from scatter.errors import StoreUnavailable
 from scatter.store.doorbell import RedisDoorbell
-from scatter.store.link import Command, Link
+from scatter.store.link import BUSY_PAUSE_S, BUSY_S, Command, KeysMovingError, Link
 from scatter.store.port import NO_HINTS, Hints, Tail
 
 RECENT_BYTES = 64 << 10
@@ -43,7 +43,7 @@ class RedisStore:
         """Remember where; the first call connects.
 
         Args:
-            url: `redis://`, `rediss://` or `unix://`.
+            url: `redis://`, `rediss://` or `unix://`, or of a group of servers (`scatter.groups`).
             namespace: The namespace.
             name: Client name, as `CLIENT LIST` shows it.
             **options: Of `Link`.
@@ -51,7 +51,7 @@ class RedisStore:
         """
         self._namespace = namespace
         self._prefix = f"scatter:{{{namespace}}}:"
-        self.link = Link(url, name=name, **options)
+        self.link = Link(url, name=name, key=self.key("log"), **options)
         self._guard = _UNGUARDED
 
     def __repr__(self) -> str:
@@ -120,6 +120,18 @@ class RedisStore:
         reader gets over. So the log is watched from the moment at which its end was read; each
         append looks at it again for the next one, which then costs one round trip.
         """
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                return self._append(sequence, entry, bundles, hints)
+            except KeysMovingError:  # in a cluster, and nothing was written
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(BUSY_PAUSE_S)
+
+    def _append(
+        self, sequence: int, entry: bytes, bundles: Mapping[str, bytes], hints: Hints
+    ) -> bool:
         was_guarded = self._is_guarded(sequence)
         if not was_guarded:
             self.read(sequence - 1, 1, to_append=True)
@@ -131,12 +143,15 @@ class RedisStore:
         commands += self._hint_commands(sequence, bundles, hints)
         commands += [("HSETNX", log, sequence, entry), ("EXEC",)]
         commands += [("WATCH", log), ("HEXISTS", log, sequence)]
+        self._guard = _UNGUARDED  # whatever comes of EXEC, it ends the watch
         try:
             *_, done, _, is_there = self.link.run(commands, again=False)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             (found,) = self.entries([sequence])
+            if found is None and isinstance(error, KeysMovingError):
+                raise
             if found is None and was_guarded:  # the connection had died since the last append
-                return self.append(sequence, entry, bundles, hints)
+                return self._append(sequence, entry, bundles, hints)
             return self._was_written(found, entry)
         written = done is not None and done[-1] == 1
         self._guard = (self.link.generation, sequence) if written and is_there else _UNGUARDED

@@ -1,0 +1,141 @@
+"""How connections of redis-py are made, with its own habits switched off.
+
+Not here: which server to connect to (`topology`), and what is done with the connection (`link`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import redis.connection
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    ReadOnlyError,
+    TryAgainError,
+)
+from redis.retry import Retry
+
+from scatter.config import redact
+from scatter.errors import UsageError
+
+
+class Dialer:
+    """Makes connections for one URL; they are not connected yet."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        connect_timeout_s: float,
+        reply_timeout_s: float,
+        login: dict[str, str] | None = None,
+        shown: str = "",
+    ) -> None:
+        """Read the URL.
+
+        Args:
+            url: `redis://`, `rediss://` or `unix://`.
+            name: Client name, as `CLIENT LIST` shows it.
+            connect_timeout_s: How long connecting may take.
+            reply_timeout_s: How long a reply may take.
+            login: `username` and `password`, where the URL does not have them.
+            shown: What errors show in place of the URL.
+
+        Raises:
+            UsageError: The URL is malformed.
+
+        """
+        ours: dict[str, Any] = {
+            "protocol": 3,
+            "client_name": name,
+            "socket_timeout": reply_timeout_s,
+            "socket_connect_timeout": connect_timeout_s,
+            "retry": Retry(NoBackoff(), 0),
+            "health_check_interval": 0,
+            "decode_responses": False,
+            **_parser(),
+            **_quiet(),
+        }
+        if url.startswith("unix://"):
+            del ours["socket_connect_timeout"]
+        try:
+            pool = redis.ConnectionPool.from_url(url)
+            given = {k: v for k, v in pool.connection_kwargs.items() if k not in _NOT_OURS}
+            self._kind: Any = pool.connection_class
+            self._options = {**given, **(login or {}), **ours}
+            self()
+        except (ValueError, TypeError, redis.RedisError):
+            # what they say of it may have a part of the password
+            raise UsageError(
+                f"{redact(shown or url)} is no address of a Redis. "
+                "It looks like redis://user:secret@host:6379/0, with `@`, `/`, `:`, `?` and `#` in "
+                "user and secret written as %40, %2F, %3A, %3F and %23."
+            ) from None
+
+    def __call__(self, **instead: Any) -> Any:
+        """Return a new connection, with these options in place of the URL's."""
+        return self._kind(**{**self._options, **instead})
+
+
+_NOT_OURS = frozenset({"maint_notifications_config", "maint_notifications_pool_handler"})
+
+
+def _parser() -> dict[str, Any]:
+    """Return what keeps redis-py 5 from using hiredis, through which it cannot hand on pushes."""
+    parser = redis.connection.DefaultParser
+    if parser.__name__ != "_HiredisParser" or hasattr(parser, "set_pubsub_push_handler"):
+        return {}
+    from redis._parsers import _RESP3Parser
+
+    return {"parser_class": _RESP3Parser}
+
+
+def _quiet() -> dict[str, Any]:
+    """Return what keeps redis-py 7 and later from asking for maintenance notifications."""
+    try:
+        from redis.maint_notifications import MaintNotificationsConfig
+    except ImportError:
+        return {}
+    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+
+def ask(connection: Any, *command: Any) -> Any:
+    """Send one command and return its reply; the server's errors are raised."""
+    connection.send_command(*command, check_health=False)
+    return connection.read_response(disable_decoding=True)
+
+
+def hang_up(connection: Any) -> None:
+    """End a connection."""
+    try:
+        connection.disconnect()
+    except (redis.RedisError, OSError):
+        pass  # it was dead: there is nothing to end
+
+
+_CODES: dict[type[BaseException], str] = {
+    ReadOnlyError: "READONLY",
+    MovedError: "MOVED",
+    AskError: "ASK",
+    TryAgainError: "TRYAGAIN",
+    ClusterDownError: "CLUSTERDOWN",
+    MasterDownError: "MASTERDOWN",
+}
+
+
+def code_of(error: BaseException) -> str:
+    """Return the word with which a server begins an error, empty for what is none of a server.
+
+    redis-py takes it off the text where it has a class for it, which differs between its versions
+    (5.3 has none for MOVED); EXEC quotes the error of the command that was to blame.
+    """
+    if not isinstance(error, redis.ResponseError):
+        return ""
+    text = str(error)
+    return _CODES.get(type(error)) or (text.partition("because of: ")[2] or text).split(" ")[0]
