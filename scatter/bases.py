@@ -172,6 +172,24 @@ def _project_roots() -> set[str]:
     return {import_root(b.file, b.module) for b in list(_bases.values()) if b and b.tracked}
 
 
+def deployed_base(module: str) -> Base | None:
+    """Return the source of a module of the project, imported or not; None if it has none.
+
+    Nothing is imported: the file is looked for where what is tracked is imported from.
+    """
+    live = sys.modules.get(module)
+    roots = _project_roots()
+    if live is not None and _is_below(live, roots):
+        return base_of_module(live)
+    for root in sorted(roots) if live is None else ():
+        stem = os.path.join(root, *module.split("."))
+        for file in (os.path.join(stem, "__init__.py"), f"{stem}.py"):
+            text = _read(file, {}) if os.path.isfile(file) else None
+            if text is not None:
+                return Base(text, file, module, sure=False)
+    return None
+
+
 def _file_of(module: ModuleType) -> str:
     file = getattr(module, "__file__", None)
     return file if isinstance(file, str) else ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ _ENVIRONMENT = {
     "author": ("SCATTER_AUTHOR",),
     "paths": ("SCATTER_PATHS",),
     "track": ("SCATTER_TRACK",),
+    "labels": ("SCATTER_LABELS",),
+    "cache": ("SCATTER_CACHE",),
 }
 _DEFAULTS: dict[str, Any] = {
     "redis_url": DEFAULT_URL,
@@ -36,8 +38,10 @@ _DEFAULTS: dict[str, Any] = {
     "author": "",
     "paths": (".",),
     "track": (),
+    "labels": (),
+    "cache": "",
 }
-_LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+"}
+_LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+", "labels": ","}
 """Settings that are lists, and what separates their values in one text."""
 _ALIASES = {"prefix": "namespace", "url": "redis_url"}
 
@@ -53,6 +57,8 @@ class Settings:
         author: Who releases; empty: found out when needed.
         paths: Files and directories that `watch` and `push` read by default.
         track: Patterns of modules of which every function is tracked.
+        labels: What a process is, as `key=value`, for rollouts and for people.
+        cache: Directory in which agents keep the last known good versions; empty: nowhere.
         origins: Setting → where its value came from.
 
     """
@@ -62,6 +68,8 @@ class Settings:
     author: str = ""
     paths: tuple[str, ...] = (".",)
     track: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    cache: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -162,6 +170,10 @@ def _checked(name: str, value: object, origin: str) -> object:
     if name in _LISTS:
         if isinstance(value, str):
             value = [text for text in re.split(_LISTS[name], value) if text]
+        if name == "labels" and isinstance(value, Mapping):
+            value = [f"{key}={text}" for key, text in value.items()]
+        if name == "labels" and not _are_labels(value):
+            value = None
         if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
     elif isinstance(value, str) and (name != "namespace" or _is_namespace(value)):
@@ -169,9 +181,30 @@ def _checked(name: str, value: object, origin: str) -> object:
     expected = {
         "paths": "a list of paths",
         "track": "a list of patterns",
+        "labels": "a list of `key=value`",
         "namespace": "1 to 100 letters, digits, dots, dashes or underscores",
     }.get(name, "text")
     raise UsageError(f"{name} ({origin}): expected {expected}, found {value!r}.")
+
+
+def _are_labels(value: object) -> bool:
+    texts = value if isinstance(value, (list, tuple)) else ()
+    return all(isinstance(text, str) and re.fullmatch(r"[\w./-]+=.*", text) for text in texts)
+
+
+def checked_labels(labels: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    """Return labels as a table.
+
+    Raises:
+        UsageError: They are no `key=value` texts, or no table of texts.
+
+    """
+    if isinstance(labels, Mapping):
+        if not all(isinstance(text, str) for item in labels.items() for text in item):
+            raise UsageError(f"labels: expected a table of texts, found {labels!r}.")
+        return dict(labels)
+    pairs = (text.partition("=") for text in labels)
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _is_namespace(value: str) -> bool:

@@ -186,6 +186,10 @@ class ProcessReport:
         held: Functions that the process keeps where they are.
         refused: Versions that it would not take.
         switched_at: When it last switched, seconds since the epoch by its own clock.
+        superseded: Functions whose live version is older than the code that it was deployed with.
+        pending: Function → version that waits until the application takes it.
+        labels: What it says that it is.
+        image, commit: What was deployed, where its environment tells.
 
     """
 
@@ -201,3 +205,8 @@ class ProcessReport:
     refused: tuple[Refusal, ...] = ()
     switched_at: float = 0.0
     reason: str = ""
+    superseded: tuple[str, ...] = ()
+    pending: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    image: str = ""
+    commit: str = ""

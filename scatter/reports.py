@@ -39,21 +39,33 @@ def read_report(data: bytes) -> ProcessReport | None:
 
 def _report(body: dict[str, Any]) -> ProcessReport:
     refused = tuple(Refusal(**_checked(Refusal, refusal)) for refusal in body.pop("refused"))
-    held, functions = body.pop("held"), body.pop("functions")
     switched_at = body.pop("switched_at")
-    if type(held) is not list or not all(type(name) is str for name in held):
-        raise TypeError("held functions are names")
-    if not all(type(version) is int for version in functions.values()):
-        raise TypeError("versions are numbers")
     if type(switched_at) not in (int, float):
         raise TypeError("a moment is a number")
+    rest: dict[str, Any] = {n: _names(body.pop(n, [])) for n in ("held", "superseded")}
+    rest |= {
+        "functions": _table(body.pop("functions"), int),
+        "pending": _table(body.pop("pending", {}), int),
+        "labels": _table(body.pop("labels", {}), str),
+    }
     return ProcessReport(
         **_checked(ProcessReport, body),
+        **rest,
         refused=refused,
-        held=tuple(held),
-        functions=functions,
         switched_at=float(switched_at),
     )
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if type(value) is not list or not all(type(name) is str for name in value):
+        raise TypeError("expected a list of names")
+    return tuple(value)
+
+
+def _table(value: Any, kind: type) -> dict[str, Any]:
+    if type(value) is not dict or not all(type(entry) is kind for entry in value.values()):
+        raise TypeError(f"expected a table of {kind.__name__}")
+    return value
 
 
 def _checked(record: type, body: dict[str, Any]) -> dict[str, Any]:

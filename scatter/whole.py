@@ -170,6 +170,12 @@ def _track_after(loader: Any) -> None:
         return  # an extension module's loader: nothing to track
 
 
+def will_track(module: str) -> bool:
+    """Return whether a module is tracked as a whole when it is imported."""
+    finder = _installed()
+    return finder is not None and finder.wants(module)
+
+
 def _installed() -> _Finder | None:
     return next((f for f in sys.meta_path if isinstance(f, _Finder)), None)
 

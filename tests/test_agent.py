@@ -570,7 +570,7 @@ def test_a_process_that_may_not_report_follows_the_log_and_says_so(
     for number in range(2, 8):
         away.push(f=f"f{number}")
         away.until(f"f{number} g0 h0")
-    events = [r.getMessage() for r in caplog.records if "refused HSET" in r.getMessage()]
+    events = [r.getMessage() for r in caplog.records if "scatter.unreported" in r.getMessage()]
     assert len(events) == 1, "said once, not at every step"
 
 
@@ -684,7 +684,7 @@ def test_an_emptied_server_unloads_nothing_and_is_an_error(
         wait_until(lambda: agent.status().state == "error", "the agent to notice")
     reason = agent.status().reason
     assert "Expected a log of at least 1 releases, found 0: unix://" in reason
-    assert reason.endswith("or restart this process to follow the new log.")
+    assert reason.endswith("A new log is followed once it has a release.")
     assert away.calls() == "f1 g1 h0"
     wait_until(lambda: (r := away.report(agent)) and r.state == "error", "the report to say so")
     events = [r.getMessage() for r in caplog.records if "scatter.error" in r.getMessage()]
@@ -717,30 +717,87 @@ def test_a_log_that_was_restored_is_followed_again(away: Away) -> None:
     away.until("f2 g0 h0")
 
 
-def test_another_log_in_the_place_of_the_known_one_is_not_followed(away: Away) -> None:
+def test_another_log_in_the_place_of_the_known_one_is_followed_and_unloads_nothing(
+    away: Away, caplog: pytest.LogCaptureFixture
+) -> None:
     agent = away.ready(look_s=0.05)
-    away.push(f="f1")
-    away.until("f1 g0 h0")
-    away.run("FLUSHALL")
-    away.releases = Releases(Journal(away.store), author="eve")
-    away.push(f="f8")
-    away.push(f="f9")
-    wait_until(
-        lambda: "does not follow the release 1" in agent.status().reason, "the agent to notice"
-    )
-    assert agent.status().state == "error"
-    assert away.calls() == "f1 g0 h0"
+    away.push(f="f1", g="g1")
+    away.until("f1 g1 h0")
+    with callers(away):
+        away.run("FLUSHALL")
+        away.releases = Releases(Journal(away.store), author="eve")
+        away.push(f="f8")
+        away.push(f="f9")
+        away.until("f9 g1 h0")
+    wait_until(lambda: agent.status().state == "ready", "the agent to be on the new log")
+    assert agent.status().sequence == 2
+    assert any("scatter.log_replaced" in record.getMessage() for record in caplog.records)
+    away.push(h="h1")
+    away.until("f9 g1 h1")
 
 
 def test_another_log_of_the_same_length_is_noticed(away: Away) -> None:
-    agent = away.ready()
+    away.ready()
     away.push(f="f1")
     away.until("f1 g0 h0")
     away.run("FLUSHALL")  # rings nobody
     away.releases = Releases(Journal(away.store), author="eve")
     away.push(f="f9")  # rings, and release 1 is what the agent knows already
-    wait_until(lambda: agent.status().state == "error", "the agent to notice", 3)
-    assert away.calls() == "f1 g0 h0"
+    away.until("f9 g0 h0")
+
+
+def test_a_log_that_lost_its_newest_releases_is_followed_from_where_it_is(away: Away) -> None:
+    agent = away.ready(look_s=0.05)
+    for number in (1, 2, 3):
+        away.push(f=f"f{number}", g=f"g{number}")
+    away.until("f3 g3 h0")
+    away.run("HDEL", "scatter:{shop}:log", 2, 3)
+    away.until("f1 g1 h0")
+    wait_until(lambda: agent.status().sequence == 1, "the report to say so")
+    away.push(f="f4")  # by somebody who knows the three releases
+    away.until("f4 g1 h0")
+    assert agent.status().state == "ready"
+
+
+def test_doorbells_that_are_flooded_cost_little_and_lose_nothing(away: Away) -> None:
+    agent = away.ready()
+    done = threading.Event()
+
+    def flood() -> None:
+        store = open_store(away.url, "shop")
+        forged = [("PUBLISH", "__keyspace@0__:scatter:{shop}:log", "hset")] * 500
+        while not done.is_set():
+            store.link.run(forged)
+        store.close()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        with callers(away):
+            for number in range(1, 6):
+                away.push(f=f"f{number}")
+                away.until(f"f{number} g0 h0")
+    finally:
+        done.set()
+        thread.join()
+    assert agent.status().state == "ready"
+
+
+def test_notifications_that_are_switched_off_while_running_are_switched_on_again(
+    away: Away,
+) -> None:
+    agent = away.ready(look_s=0.05)
+    away.silence()
+    found = b"notify-keyspace-events"
+    wait_until(lambda: b"K" in away.run("CONFIG", "GET", found)[found], "the agent to mend it")
+    url = away.user("-config|set")
+    other = away.start(url=url, look_s=0.05)
+    assert other.wait(20)
+    agent.stop()
+    away.silence()
+    wait_until(lambda: "polling" in other.status().doorbell, "the status to say so")
+    away.push(f="f1")
+    away.until("f1 g0 h0")
 
 
 def test_waiting_for_a_log_that_cannot_be_read_is_in_vain(away: Away) -> None:

@@ -1834,8 +1834,11 @@ class Editor(Writer):
         thing.line = thing.line.replace(" + ", f" + {self.choose.number(1, 9)} + ", 1)
 
     def change_class(self) -> frozenset[str]:
-        """Change what no version replaces of a class."""
-        found = [(m, t) for m, t in self.program.things() if isinstance(t, Class) and t.lines]
+        """Change what no version replaces of a class, but for one that a table's function uses."""
+        found = [
+            (m, t) for m, t in self.program.things()
+            if isinstance(t, Class) and t.lines and t.name not in self.pinned
+        ]  # fmt: skip
         module, thing = self.some(found)
         if self.choose.chance(50) or thing.flavour != "plain":
             thing.lines = (*thing.lines, f"more = {self.choose.number(1, 9)}")

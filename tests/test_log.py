@@ -376,7 +376,7 @@ def test_a_ledger_follows_the_chain(known: Ledger) -> None:
         ("wrong-sequence", {"sequence": 2}, "Expected release 3, found 2."),
         ("wrong-sequence", {"sequence": 4}, "Expected release 3, found 4."),
         ("wrong-chain", {"previous": "ab" * 32}, "Release 3 does not follow the release 2"),
-        ("wrong-chain", {"previous": ""}, "Restart the process"),
+        ("wrong-chain", {"previous": ""}, "restart to begin anew"),
         ("wrong-namespace", {"namespace": "evil"}, "namespace 'app', found one of 'evil'."),
     ],
 )
@@ -976,8 +976,14 @@ def test_an_entry_that_fails_a_check_stops_the_journal_before_it(store: MemorySt
     assert store.read(0).tip == 4
 
 
+class Strict(Unsigned):
+    """Believes everything but another log, as a verifier of signatures does."""
+
+    follows_replaced = False
+
+
 def test_a_log_that_went_back_is_refused_and_what_was_known_stays(store: MemoryStore) -> None:
-    on = Journal(store)
+    on = Journal(store, verifier=Strict())
     for _ in range(5):
         push(on, "f")
     known = state_of(on.ledger)
@@ -994,8 +1000,92 @@ def test_a_log_that_went_back_is_refused_and_what_was_known_stays(store: MemoryS
     assert store.read(0).tip == 3, "nothing is written over the gap"
 
 
-def test_a_log_that_was_replaced_by_a_longer_one_is_refused(store: MemoryStore) -> None:
+def test_an_empty_log_in_the_place_of_a_known_one_is_never_followed(store: MemoryStore) -> None:
+    on = Journal(store)
+    push(on, "f")
+    known = state_of(on.ledger)
+    store._entries.clear()
+    assert reason_of(on.catch_up) == "log-went-back"
+    assert reason_of(lambda: push(on, "f")) == "log-went-back"
+    assert state_of(on.ledger) == known
+    assert on.replaced == 0
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_a_log_that_lost_releases_is_followed_where_that_is_allowed(
+    store: MemoryStore, kept: int
+) -> None:
+    on, late = Journal(store), Journal(store)
+    for _ in range(5):
+        push(on, "f")
+    del store._entries[kept:]
+    releases = on.catch_up()
+    assert [release.sequence for release in releases] == [*range(1, kept + 1)]
+    late.catch_up()
+    assert state_of(on.ledger) == state_of(late.ledger)
+    assert on.replaced == 1
+    push(on, "g")
+    assert store.read(0).tip == kept + 1
+    assert on.catch_up() == []
+    assert on.replaced == 1
+
+
+def test_who_pushes_first_after_releases_were_lost_appends_to_what_is_left(
+    store: MemoryStore,
+) -> None:
+    on = Journal(store)
+    for _ in range(5):
+        push(on, "f")
+    del store._entries[2:]
+    push(on, "f")
+    assert (store.read(0).tip, on.ledger.sequence, on.replaced) == (3, 3, 1)
+
+
+def test_another_log_is_followed_where_that_is_allowed(store: MemoryStore) -> None:
     on, another = Journal(store), MemoryStore("app")
+    for _ in range(3):
+        push(on, "f")
+    stranger = Journal(another)
+    for _ in range(5):
+        push(stranger, "g", author="somebody else")
+    store._entries[:] = another._entries
+    assert len(on.catch_up()) == 5
+    assert state_of(on.ledger) == state_of(stranger.ledger)
+    assert "f" not in on.ledger.functions
+
+
+def test_a_damaged_entry_in_another_log_keeps_what_is_known(store: MemoryStore) -> None:
+    on, another = Journal(store), MemoryStore("app")
+    for _ in range(3):
+        push(on, "f")
+    stranger = Journal(another)
+    for _ in range(2):
+        push(stranger, "g")
+    known = state_of(on.ledger)
+    store._entries[:] = [another._entries[0], b"poison"]
+    for _ in range(2):
+        assert reason_of(on.catch_up) in ("bad-envelope", "log-went-back")
+        assert state_of(on.ledger) == known
+    assert on.replaced == 0
+
+
+def test_a_log_with_a_broken_chain_is_read_anew_once_and_stays_where_it_broke(
+    store: MemoryStore,
+) -> None:
+    on, another = Journal(store), MemoryStore("app")
+    push(on, "f")
+    stranger = Journal(another)
+    for _ in range(2):
+        push(stranger, "g")
+    store._entries.append(another._entries[1])
+    for _ in range(2):
+        assert reason_of(on.catch_up) == "wrong-chain"
+        assert on.ledger.sequence == 1
+    assert on.replaced == 0
+
+
+def test_a_log_that_was_replaced_by_a_longer_one_is_refused(store: MemoryStore) -> None:
+    on, another = Journal(store, verifier=Strict()), MemoryStore("app")
     for _ in range(3):
         push(on, "f")
     stranger = Journal(another)

@@ -108,6 +108,8 @@ def test_keys_types_and_contents_are_those_of_the_documentation(
     store.append(1, b"one", {DIGEST: b"bundle"}, Hints(versions={"shop:score": 7}))
     store.append(2, b"two", {"cd" * 32: b"new"}, Hints(snapshot=True))
     store.write_report("host-1", b"report", 60)
+    store.note_seen({"shop:score": 2})
+    store.note_digests("shop:ab", {"shop:score": "[]"})
 
     prefix = f"scatter:{{{namespace}}}:"
     (keys,) = store.link.run([("KEYS", f"scatter:{{{namespace}}}*")])
@@ -121,12 +123,16 @@ def test_keys_types_and_contents_are_those_of_the_documentation(
         "recent",
         "snapshot",
         "processes",
+        "shipped",
+        "deploy:shop:ab",
     }
     assert len({key_slot(key) for key in keys}) == 1, "a cluster keeps them in one slot"
 
     types = {key: store.link.run([("TYPE", prefix + key)])[0].decode() for key in found}
     names = {"zset": "sorted set"}
-    seen = {re.sub(r"^(bundle|process|versions):.*", r"\1:*", k): t for k, t in types.items()}
+    seen = {
+        re.sub(r"^(bundle|process|versions|deploy):.*", r"\1:*", k): t for k, t in types.items()
+    }
     assert {key: names.get(kind, kind) for key, kind in seen.items()} == documented()
 
     log, bundle, process, versions, recent, snapshot, processes = store.link.run(

@@ -271,6 +271,21 @@ class StoreContract:
         store.append(2, b"2", {digest: b"second"})
         assert store.bundles([digest]) == {digest: b"first"}
 
+    def test_when_code_was_first_seen_is_noted_once(self, store: Store) -> None:
+        assert store.first_seen(["f", "f ab"]) == {}
+        assert store.first_seen([]) == {}
+        store.note_seen({"f": 0, "f ab": 0})
+        store.note_seen({"f": 7, "f cd": 7})
+        store.note_seen({})
+        assert store.first_seen(["f", "f ab", "f cd", "g"]) == {"f": 0, "f ab": 0, "f cd": 7}
+
+    def test_what_is_noted_of_files_is_kept_by_file(self, store: Store) -> None:
+        assert store.digests(["shop:1", "shop:2"]) == [{}, {}]
+        assert store.digests([]) == []
+        store.note_digests("shop:1", {"f": "a", "g": "b"})
+        store.note_digests("shop:1", {"g": "c"})
+        assert store.digests(["shop:2", "shop:1"]) == [{}, {"f": "a", "g": "c"}]
+
     def test_only_bundles_that_exist_are_returned(self, store: Store) -> None:
         store.append(1, b"1", {"ab" * 32: b"a", "cd" * 32: b"c"})
         asked = (d * 32 for d in ("ab", "ef", "cd"))

@@ -12,10 +12,13 @@ from scatter.locks import ForkSafeLock
 
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Literal
 
+    from scatter.model import Refusal
     from scatter_agent.agent import Agent
     from scatter_agent.health import AgentStatus
+    from scatter_agent.terms import Switch
 
 __all__ = ["start", "status", "stop"]
 
@@ -23,7 +26,7 @@ _agent: Agent | None = None
 _lock = ForkSafeLock()
 
 
-def start(
+def start(  # noqa: PLR0913 - all are keywords, and most are left out
     redis_url: str | None = None,
     *,
     namespace: str | None = None,
@@ -31,6 +34,11 @@ def start(
     application: str = "",
     track: Sequence[str] | None = None,
     wait: float | None = None,
+    apply: Literal["at_once", "manual"] = "at_once",
+    labels: Mapping[str, str] | None = None,
+    on_switch: Callable[[Switch], object] | None = None,
+    on_refused: Callable[[Refusal], object] | None = None,
+    on_health: Callable[[AgentStatus], object] | None = None,
 ) -> Agent:
     """Start following the log in a background thread. Never waits for the store unless told to.
 
@@ -41,23 +49,33 @@ def start(
         track: Patterns of modules, such as `pricing.*`, of which every function is tracked, also of
             those that are imported later; default: the setting `track`.
         wait: Seconds to wait at most until the process is on the log; None: do not wait.
+        apply: `at_once`, or `manual`: versions are only prepared, and `agent.apply()` switches to
+            them where the application calls it, such as between two steps of a training loop.
+        labels: What this process is (`{"region": "eu"}`), for rollouts and for people; default:
+            the setting `labels`.
+        on_switch: Called after each switch, in the agent's thread or in that which calls
+            `agent.apply()`. What a callback raises is logged and does no harm.
+        on_refused: Called for each version that cannot run here, once.
+        on_health: Called with the status whenever its state changes.
 
     Returns:
         The agent of this process; the same one when it runs already.
 
     Raises:
-        UsageError: It runs already with other settings, or a setting has the wrong form.
+        UsageError: It runs already with other settings, or a setting or argument has the wrong
+            form.
 
     """
     global _agent
     from dataclasses import replace
 
     from scatter.client import current_settings
-    from scatter.config import resolve
+    from scatter.config import checked_labels, resolve
     from scatter.errors import UsageError
     from scatter.registry import REGISTRY
     from scatter.whole import track_matching
     from scatter_agent.agent import Agent
+    from scatter_agent.terms import Callbacks, Terms
 
     if namespace and prefix:
         raise UsageError("`prefix` is another name of `namespace`; give one of them.")
@@ -67,9 +85,22 @@ def start(
             redis_url=redis_url or settings.redis_url,
             namespace=namespace or prefix or settings.namespace,
         )
+    if apply not in ("at_once", "manual"):
+        raise UsageError(f"apply: expected 'at_once' or 'manual', found {apply!r}.")
     with _lock:
         if _agent is None or _agent.stopped:
-            _agent = Agent(settings, registry=REGISTRY, application=application)
+            _agent = Agent(
+                settings,
+                registry=REGISTRY,
+                application=application,
+                terms=Terms(
+                    manual=apply == "manual",
+                    labels=checked_labels(settings.labels if labels is None else labels),
+                    callbacks=Callbacks(
+                        on_switch=on_switch, on_refused=on_refused, on_health=on_health
+                    ),
+                ),
+            )
         elif replace(_agent.settings, origins={}) != replace(settings, origins={}):
             raise UsageError(
                 f"An agent runs already with {_agent.settings!r}; found {settings!r}. "

@@ -4,7 +4,8 @@ Each wake-up, whatever woke it, leads to the same step: read the log after the l
 prepare, switch, report. Between steps it waits at the doorbell, and looks every few seconds
 anyway: a lost ring costs time, never an update.
 
-Not here: the step itself (`follower`), forks and the exit (`lifecycle`).
+Not here: the step itself (`follower`), waiting (`listen`), deploys (`deployed`), forks and the exit
+(`lifecycle`).
 
 Invariants
 1. Nothing here reaches a caller of a tracked function, and no call waits for anything here.
@@ -20,29 +21,29 @@ import random
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 
 from scatter import bases
 from scatter.config import Settings
 from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, Untrusted
 from scatter.log import Journal
 from scatter.model import Release
+from scatter.names import resolve as resolve_name
 from scatter.registry import Registry
 from scatter.slot import Slot
 from scatter.store import open_store
 from scatter.store.port import Doorbell, Ring, Store
 from scatter_agent import lifecycle
+from scatter_agent.deployed import Deployed
 from scatter_agent.follower import Follower
 from scatter_agent.health import AgentStatus, State
+from scatter_agent.listen import IMPORT_S, LOOK_S, Listener
 from scatter_agent.report import Reporter
 from scatter_agent.tell import tell
+from scatter_agent.terms import AT_ONCE, Terms
 
-LOOK_S = 5.0
-"""Seconds between two looks at the log without a ring; ±20 %, so that a fleet spreads out."""
-POLL_S = 0.5
-"""The same where the server sends no notifications."""
-IMPORT_S = 0.02
-"""The same while modules with tracked functions are being imported."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.05, 5.0
+_REST_S = 0.0001
 
 
 class Agent:
@@ -56,6 +57,7 @@ class Agent:
         application: str = "",
         store: Store | None = None,
         look_s: float = LOOK_S,
+        terms: Terms = AT_ONCE,
     ) -> None:
         """Prepare; `start` starts the thread.
 
@@ -65,6 +67,7 @@ class Agent:
             application: How people know this process; default: its program's name.
             store: Used in place of the settings' address.
             look_s: Seconds between two looks without a ring.
+            terms: How the application wants to take versions.
 
         """
         self.settings = settings
@@ -72,6 +75,7 @@ class Agent:
         self._application = application
         self._given_store = store
         self._look_s = look_s
+        self._terms = terms
         self._reset({})
 
     def __repr__(self) -> str:
@@ -89,15 +93,18 @@ class Agent:
         self._store: Store | None = None
         self._bell: Doorbell | None = None
         self._journal: Journal | None = None
-        self._follower = Follower(self.registry, lifecycle.WORKING)
+        self._follower = Follower(self.registry, lifecycle.WORKING, self._terms)
         self._follower.floor = floor
-        self._doorbell = ""
+        self._deployed = Deployed(lifecycle.WORKING, lambda: time.sleep(_REST_S))
+        self._follower.deployed = self._deployed
+        self._replaced = 0
+        self._listener = Listener(self._look_s)
         self._unreported = ""
         self._backoff_s = FIRST_BACKOFF_S
         self._state: State = "starting"
         self._code = self._reason = ""
         self._since = time.time()
-        self._reporter = Reporter(self._application, secrets.token_hex(4))
+        self._reporter = Reporter(self._application, secrets.token_hex(4), self._terms.labels)
 
     # life --------------------------------------------------------------------------------
 
@@ -169,9 +176,49 @@ class Agent:
             functions={name: slot.version for name, slot in slots.items()},
             held=tuple(name for name, slot in slots.items() if slot.held),
             refused=follower.refusals(),
-            doorbell=self._doorbell,
+            pending=follower.pending(),
+            superseded=follower.superseded(),
+            labels=self._terms.labels,
+            doorbell=self._listener.doorbell,
             unreported=self._unreported,
         )
+
+    def apply(self) -> Mapping[str, int]:
+        """Switch to what is prepared, where the agent was started with `apply="manual"`.
+
+        Costs what a switch costs; waits for nothing. To be called where the application can take
+        new code: between two steps, jobs or requests.
+
+        Returns:
+            Function → version that runs since; empty when nothing was waiting.
+
+        """
+        switched = self._follower.apply()
+        if self._bell is not None and (switched or self._follower.was_overtaken):
+            self._bell.wake()
+        return switched
+
+    def hold(self, *names: str) -> None:
+        """Keep functions of this process where they are, whatever is released.
+
+        Args:
+            names: Functions, full or short names.
+
+        Raises:
+            NotFound, Ambiguous: No function of this process is meant; nothing was changed.
+
+        """
+        self._hold(names, True)
+
+    def unhold(self, *names: str) -> None:
+        """Let functions follow the log again; they get the live version at once."""
+        self._hold(names, False)
+
+    def _hold(self, names: tuple[str, ...], held: bool) -> None:
+        for name in [resolve_name(name, self.registry.slots()) for name in names]:
+            self.registry.hold(name, held)
+        if self._bell is not None:
+            self._bell.wake()
 
     def _be(self, state: State, reason: str = "", code: str = "") -> None:
         """Take on a state; a change of it is an event."""
@@ -187,6 +234,7 @@ class Agent:
             namespace=self.settings.namespace,
             **fields,
         )
+        self._terms.callbacks.health(self.status())
 
     def _tracked(self, slot: Slot) -> None:
         """Note that a function was tracked or defined anew; give it its version at once."""
@@ -227,11 +275,12 @@ class Agent:
             lifecycle.load()
             store, journal, bell = self._open()
             bell.listen()
-            self._heed(bell)
+            self._listener.heed(bell)
             self._turn(store, journal, Ring())
         while not stop.is_set():
             self._backoff_s = FIRST_BACKOFF_S
-            self._turn(store, journal, bell.wait(self._next_look_s(bell)))
+            ring = self._listener.wait(bell, stop, self._due())
+            self._turn(store, journal, ring)
 
     def _open(self) -> tuple[Store, Journal, Doorbell]:
         """Return the store, its journal and its doorbell, made when they are first needed."""
@@ -245,23 +294,13 @@ class Agent:
         self._reporter.forget()
         return self._store, self._journal, self._bell
 
-    def _heed(self, bell: Doorbell) -> None:
-        """Note whether the doorbell works, and say so when it does not."""
-        before = self._doorbell
-        self._doorbell = "notifications" if bell.works else f"polling: {bell.trouble}"
-        if not bell.works and self._doorbell != before:
-            tell("warning", "scatter.polling", reason=bell.trouble, every_s=POLL_S)
-
-    def _next_look_s(self, bell: Doorbell) -> float:
-        """Return how long to wait at the doorbell."""
-        if self._follower.was_overtaken:
+    def _due(self) -> float | None:
+        """Return when there is something to do without a ring, by `time.monotonic`."""
+        if self._follower.was_overtaken or self._deployed.is_behind:
             return 0.0
         if self._follower.waits_for_import:
-            return IMPORT_S
-        every_s = self._look_s if bell.works else min(POLL_S, self._look_s)
-        look_s = every_s * random.uniform(0.8, 1.2)
-        retry_at = self._follower.next_retry()
-        return look_s if retry_at is None else max(0.0, min(look_s, retry_at - time.monotonic()))
+            return time.monotonic() + IMPORT_S
+        return self._follower.next_retry()
 
     def _turn(self, store: Store, journal: Journal, ring: Ring) -> None:
         """Read the log, bring the process to its tip, and report."""
@@ -271,11 +310,24 @@ class Agent:
             releases = journal.catch_up(rung=ring.log)
         except (Untrusted, StoreRefused) as error:
             state = "error", str(error), getattr(error, "reason", "")
+        self._listener.found(bool(releases))
+        self._heed_replaced(journal)
+        known = journal.ledger.functions
+        self._deployed.look_up(store, journal.ledger.sequence, self._follower.whole(), known)
         self._follower.step(journal, releases)
         self._be(*state)
         self._report(store)
         if self._state == "ready":
             self._ready.set()
+        self._deployed.look_up(store, journal.ledger.sequence, self._follower.whole())
+
+    def _heed_replaced(self, journal: Journal) -> None:
+        """Begin anew on a log that took the place of the one that was followed."""
+        if journal.replaced != self._replaced:
+            self._replaced = journal.replaced
+            self._deployed.forget()
+            self._follower.begin_anew(journal.ledger.sequence)
+            tell("warning", "scatter.log_replaced", sequence=journal.ledger.sequence)
 
     def _report(self, store: Store) -> None:
         """Tell the store what runs here; a process that may not goes on all the same."""

@@ -14,22 +14,26 @@ Invariants
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from scatter import apply
-from scatter.apply import Prepared
+from scatter.apply import NOTHING, Prepared
 from scatter.homes import is_importing
+from scatter.locks import ForkSafeLock
 from scatter.log import Journal
-from scatter.model import Change, Refusal, Release
+from scatter.model import Change, FunctionState, Refusal, Release
+from scatter.names import SHIPPED
 from scatter.registry import Registry
 from scatter.slot import Linked, Slot
 from scatter.verbs import attach
 from scatter_agent import plan
+from scatter_agent.deployed import Deployed
 from scatter_agent.plan import Failure, Running, View
 from scatter_agent.tell import tell
+from scatter_agent.terms import AT_ONCE, Switch, Terms
 
 IMPORT_PATIENCE_S = 5.0
 """How long a module may take to be imported; one that takes longer is running its program."""
@@ -41,6 +45,7 @@ class Follower:
     Attributes:
         failures: Function → what was refused and still stands.
         floor: Function → sequence at which its code was defined anew in this process.
+        deployed: What the process was deployed with.
         sequence: Last release applied or refused.
         switched_at: When something was last switched, seconds since the epoch; 0: never.
         waits_for_import: Some functions belong to modules that are still being imported.
@@ -48,8 +53,24 @@ class Follower:
 
     """
 
-    def __init__(self, registry: Registry, working: AbstractContextManager[Any]) -> None:
-        """Begin before the first release; `working` is held while a version is linked."""
+    def __init__(
+        self,
+        registry: Registry,
+        working: AbstractContextManager[Any],
+        terms: Terms = AT_ONCE,
+    ) -> None:
+        """Begin before the first release.
+
+        Args:
+            registry: The process's registry.
+            working: Held while a version is linked.
+            terms: Whether to switch at once or to leave that to `apply`; whom to tell.
+
+        """
+        self.deployed: Deployed | None = None
+        self._terms = terms
+        self._prepared: _Move | None = None
+        self._applying = ForkSafeLock()
         self.failures: Mapping[str, Failure] = {}
         self.floor: dict[str, int] = {}
         self.sequence = 0
@@ -57,6 +78,7 @@ class Follower:
         self.waits_for_import = False
         self.was_overtaken = False
         self._importing: dict[str, float] = {}
+        self._known: Mapping[str, FunctionState] = {}
         self._registry = registry
         self._working = working
 
@@ -74,18 +96,32 @@ class Follower:
         self._note_redefined(journal.ledger.sequence)
         view = self._view(journal)
         view = replace(view, failures=plan.still_open(view))
+        self._known = view.functions
         changes = plan.goal(view)
         failures = view.failures
         self.was_overtaken = False
-        if changes:
+        if self._prepared is not None and set(self._prepared.changes) != set(changes):
+            self._prepared = None
+        if changes and self._prepared is None:
             with self._working:
                 failures = self._move(journal, view, changes, releases)
             view = replace(self._view(journal), failures=failures)
             failures = plan.still_open(view)
         self._tell_new(failures)
         self.failures = failures
-        if not (self.waits_for_import or self.was_overtaken):
+        if not (self.waits_for_import or self.was_overtaken or self._prepared):
             self.sequence = journal.ledger.sequence
+
+    def begin_anew(self, sequence: int) -> None:
+        """Follow a log that took the place of the one before; what runs goes on.
+
+        Args:
+            sequence: Its newest release; code that was defined anew here is newer.
+
+        """
+        self.failures = {}
+        self.floor = dict.fromkeys(self.floor, sequence)
+        self.sequence = 0
 
     def redefined(self, slot: Slot, sequence: int) -> None:
         """Note that a function was defined anew here: what was released before is older."""
@@ -120,9 +156,45 @@ class Follower:
             running=running,
             functions=journal.ledger.functions,
             failures=self.failures,
-            floor=self.floor,
+            floor=self._floors(),
             now=time.monotonic(),
         )
+
+    def _floors(self) -> Mapping[str, int]:
+        deployed = self.deployed.floor if self.deployed is not None else {}
+        both = deployed.keys() & self.floor.keys()
+        return {**deployed, **self.floor} | {n: max(deployed[n], self.floor[n]) for n in both}
+
+    def superseded(self) -> tuple[str, ...]:
+        """Return the functions whose live version is older than what was deployed."""
+        if self.deployed is None:
+            return ()
+        deployed, known = self.deployed, self._known
+        states = ((n, known[n]) for n in self._registry.slots() if n in known)
+        return tuple(
+            name
+            for name, state in states
+            if state.version
+            and state.sequence <= deployed.floor.get(name, 0)
+            and state.live.bundle != deployed.digests.get(name)
+        )
+
+    def whole(self) -> dict[str, Slot]:
+        """Return the functions of this process, those of half-imported modules left out."""
+        return dict(self._imported())
+
+    def pending(self) -> Mapping[str, int]:
+        """Return function → version that is prepared, and waits for `apply`."""
+        move = self._prepared
+        return {c.function: c.version or SHIPPED for c in move.changes} if move else {}
+
+    def apply(self) -> Mapping[str, int]:
+        """Switch to what is prepared; return function → version. Any thread, waits for nothing."""
+        with self._applying:
+            move, self._prepared = self._prepared, None
+            if move is None or not self._switch(move):
+                return {}
+        return {c.function: c.version or SHIPPED for c in move.changes}
 
     def _imported(self) -> Iterator[tuple[str, Slot]]:
         """Yield the slots whose modules are whole: a version bound to half a one lacks names."""
@@ -146,7 +218,7 @@ class Follower:
         """
         prepared = self._prepare(journal, changes)
         if not prepared.refusals:
-            self._switch(journal, prepared, changes)
+            self._take(_Move(prepared, tuple(changes), journal.ledger.sequence))
             return view.failures
         failures, newest = dict(view.failures), dict[str, Change]()
         linked: dict[str, Linked] = {}
@@ -158,30 +230,44 @@ class Follower:
                 newest |= {change.function: change for change in step}
                 linked |= prepared.linked
         if newest:
-            self._switch(journal, self._prepare(journal, tuple(newest.values())), newest.values())
+            best = tuple(newest.values())
+            self._take(_Move(self._prepare(journal, best), best, journal.ledger.sequence))
         return failures
+
+    def _take(self, move: _Move) -> None:
+        """Switch, or leave that to `apply`."""
+        if self._terms.manual:
+            self._prepared = move
+        else:
+            self._switch(move)
 
     def _prepare(
         self,
         journal: Journal,
         changes: Sequence[Change],
-        after: Mapping[str, Linked] = apply.NOTHING,
+        after: Mapping[str, Linked] = NOTHING,
     ) -> Prepared:
         asked, lookup = apply.wanted(self._registry, journal, changes)
         return apply.prepare(self._registry, asked, lookup, after)
 
-    def _switch(self, journal: Journal, prepared: Prepared, changes: Iterable[Change]) -> None:
+    def _switch(self, move: _Move) -> bool:
         """Switch, unless somebody has moved or held one of the functions meanwhile."""
-        if not apply.switch(self._registry, prepared, careful=True):
+        names = [change.function for change in move.changes]
+        slots = self._registry.slots()
+        before = {name: slots[name].version for name in names if name in slots}
+        if not apply.switch(self._registry, move.prepared, careful=True):
             self.was_overtaken = True
-            return
+            return False
         self.switched_at = time.time()
-        for name, function in prepared.fetched.items():
+        for name, function in move.prepared.fetched.items():
             attach(function, name)
-        for change in changes:
+        for change in move.changes:
             self._registry.saw(change.function, change.version)
-        versions = {c.function: c.version for c in changes}
-        tell("info", "scatter.applied", sequence=journal.ledger.sequence, functions=versions)
+        versions = {c.function: c.version or SHIPPED for c in move.changes}
+        tell("info", "scatter.applied", sequence=move.sequence, functions=versions)
+        switch = Switch(sequence=move.sequence, versions=versions, before=before)
+        self._terms.callbacks.switched(switch)
+        return True
 
     def _tell_new(self, failures: Mapping[str, Failure]) -> None:
         """Make an event of each refusal, once."""
@@ -190,6 +276,14 @@ class Follower:
             if before is None or replace(before, retry_at=None, tries=1) != replace(
                 failure, retry_at=None, tries=1
             ):
+                self._terms.callbacks.refused(
+                    Refusal(
+                        function=name,
+                        version=failure.version,
+                        reason=failure.reason,
+                        message=failure.message,
+                    )
+                )
                 tell(
                     "warning",
                     "scatter.refused",
@@ -198,6 +292,14 @@ class Follower:
                     reason=failure.reason,
                     detail=failure.message,
                 )
+
+
+class _Move(NamedTuple):
+    """A step that is prepared: what to switch to, for which changes, at which release."""
+
+    prepared: Prepared
+    changes: tuple[Change, ...]
+    sequence: int
 
 
 def _failures(

@@ -28,6 +28,10 @@ class AgentStatus:
         functions: Function → running version; 0: the deployed code.
         held: Functions that stay where they were moved to by hand.
         refused: Versions that would not run here.
+        pending: Function → version that is prepared and waits for `Agent.apply`.
+        superseded: Functions whose live version is older than the code they were deployed with,
+            so that this code runs.
+        labels: What the process is, as `start(labels=...)` was told.
         doorbell: What wakes the agent: `notifications`, or `polling` and why.
         unreported: Why others cannot see this process; empty if they can.
 
@@ -43,12 +47,16 @@ class AgentStatus:
     functions: Mapping[str, int] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    pending: Mapping[str, int] = field(default_factory=dict)
+    superseded: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
     doorbell: str = ""
     unreported: str = ""
 
     def __repr__(self) -> str:
         parts = [self.state, f"at release {self.sequence}", f"{len(self.functions)} functions"]
         parts += [f"{len(self.refused)} refused"] * bool(self.refused)
+        parts += [f"{len(self.pending)} wait for apply()"] * bool(self.pending)
         parts += [f"{self.code}: {self.reason}" if self.code else self.reason] * bool(self.reason)
         parts += [f"unseen: {self.unreported}"] * bool(self.unreported)
         return f"<scatter agent: {', '.join(parts)}>"

@@ -7,6 +7,7 @@ import random
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scatter.model import ProcessReport
@@ -20,14 +21,27 @@ BEAT_S = 5.0
 """Seconds between two signs of life; ±20 %."""
 
 
+IMAGE_VARIABLES = ("SCATTER_IMAGE", "IMAGE_TAG", "K_REVISION", "HEROKU_RELEASE_VERSION")
+COMMIT_VARIABLES = (
+    *("SCATTER_COMMIT", "GIT_COMMIT", "GIT_SHA", "SOURCE_COMMIT", "SOURCE_VERSION"),
+    *("HEROKU_SLUG_COMMIT", "RENDER_GIT_COMMIT", "RAILWAY_GIT_COMMIT_SHA"),
+)
+"""Environment variables that say what was deployed; the first that is set counts."""
+
+
 class Reporter:
     """Writes the report of one process, when it has changed or is about to expire."""
 
-    def __init__(self, application: str, token: str) -> None:
+    def __init__(
+        self, application: str, token: str, labels: Mapping[str, str] | None = None
+    ) -> None:
         """Name the process: host, pid, and a token, since pids come again."""
         self._host = socket.gethostname()
         self._pid = os.getpid()
         self._application = application or _program()
+        self._labels = dict(labels or {})
+        self._image = _first_of(IMAGE_VARIABLES)
+        self._commit = _first_of(COMMIT_VARIABLES)
         self.process = f"{self._host}-{self._pid}-{token}"
         self._written = b""
         self._next_beat = 0.0
@@ -65,11 +79,21 @@ class Reporter:
             held=status.held,
             refused=status.refused,
             switched_at=status.switched_at,
+            superseded=status.superseded,
+            pending=dict(status.pending),
+            labels=self._labels,
+            image=self._image,
+            commit=self._commit,
         )
 
 
 def _next(now: float) -> float:
     return now + BEAT_S * random.uniform(0.8, 1.2)
+
+
+def _first_of(variables: Sequence[str]) -> str:
+    found = (os.environ.get(variable, "").strip() for variable in variables)
+    return next(filter(None, found), "")[:200]
 
 
 def _program() -> str:

@@ -3,7 +3,9 @@
 Not here: what to append (`scatter.client`), what a process does about it (`scatter_agent`).
 
 Invariants
-1. The ledger only moves forward, over entries that were checked.
+1. The ledger only moves forward, over entries that were checked. Where the verifier allows it, a
+   log that was replaced (a restored backup, a failover that lost writes) is read anew from its
+   beginning; an empty one never is: what is known stays.
 2. An append is one write if nobody else released since the last one, else one read and one write;
    a lost race reads on, asks the caller again and retries.
 3. What hints point at is checked against the log before it is used; lost hints cost time only.
@@ -29,6 +31,8 @@ from scatter.trust import Signer, Unsigned, Verifier
 SNAPSHOT_EVERY = 256
 """Releases between two snapshots, or as many as there are functions, whichever is more."""
 _TRIES = 100
+_REPLACED = frozenset({"log-went-back", "wrong-chain", "wrong-sequence"})
+"""What is found where a log is not the one that was there before."""
 _FIRST_PAGE, _PAGE = 8, 256
 """Entries asked for at first (a look costs little when nothing is new), and when far behind."""
 
@@ -64,13 +68,20 @@ class Journal:
     def __init__(
         self, store: Store, *, verifier: Verifier | None = None, signer: Signer | None = None
     ) -> None:
-        """Begin with an empty ledger; nothing is read yet."""
+        """Begin with an empty ledger; nothing is read yet.
+
+        Attributes:
+            replaced: How often the log turned out to be another one and was read anew.
+
+        """
         self.store = store
         self.ledger = Ledger(store.namespace, verifier or Unsigned())
         self._signer = signer or Unsigned()
         self._lock = ForkSafeLock()
         self._recent: dict[str, bytes] = {}
         self._tip = 0
+        self._in_vain = ("", 0)  # hash and tip at which a replaced log was read for nothing
+        self.replaced = 0
 
     def __repr__(self) -> str:
         return f"<Journal of {self.store.address}, {self.ledger!r}>"
@@ -87,21 +98,51 @@ class Journal:
             snapshot; releases before it are not returned.
 
         Raises:
-            Untrusted: An entry failed a check, or the log went backwards. What came before is
-                kept.
+            Untrusted: An entry failed a check, or the log is empty or another one and may not be
+                followed. What came before is kept.
 
         """
         with self._lock:
-            if not self.ledger.sequence:
-                self._begin_at_snapshot()
-            found = self._read(_FIRST_PAGE, rung=rung, again=not rung, to_append=to_append)
-            if rung and not found:
-                return self._read(_FIRST_PAGE, rung=False, again=True, to_append=to_append)
-            releases = found
-            while found and self.ledger.sequence < self._tip:
-                found = self._read(_PAGE, rung=rung, again=False, to_append=to_append)
-                releases += found
-            return releases
+            try:
+                return self._catch_up(rung, to_append)
+            except Untrusted as error:
+                if error.reason not in _REPLACED or not self.ledger.verifier.follows_replaced:
+                    raise
+                return self._begin_anew(error, to_append)
+
+    def _catch_up(self, rung: bool, to_append: bool) -> list[Release]:
+        if not self.ledger.sequence:
+            self._begin_at_snapshot()
+        found = self._read(_FIRST_PAGE, rung=rung, again=not rung, to_append=to_append)
+        if rung and not found:
+            return self._read(_FIRST_PAGE, rung=False, again=True, to_append=to_append)
+        releases = found
+        while found and self.ledger.sequence < self._tip:
+            found = self._read(_PAGE, rung=rung, again=False, to_append=to_append)
+            releases += found
+        return releases
+
+    def _begin_anew(self, error: Untrusted, to_append: bool) -> list[Release]:
+        """Read a log that is not the known one from its beginning.
+
+        Raises:
+            Untrusted: `error`, when there is nothing to follow: the known one stays known.
+
+        """
+        before = self.ledger
+        if not self._tip or self._in_vain == (before.head, self._tip):
+            raise error
+        self.ledger = Ledger(before.namespace, before.verifier)
+        try:
+            releases = self._catch_up(False, to_append)
+        except Exception:
+            self.ledger = before
+            raise
+        if self.ledger.head == before.head or not self.ledger.sequence:
+            self.ledger, self._in_vain = before, (before.head, self._tip)
+            raise error
+        self.replaced += 1
+        return releases
 
     def _read(self, limit: int, *, rung: bool, again: bool, to_append: bool) -> list[Release]:
         """Advance over the next page of the log.
@@ -125,7 +166,7 @@ class Journal:
                 "log-went-back",
                 f"Expected a log of at least {self.ledger.sequence} releases, found {tip}: "
                 f"{self.store.address} lost data.",
-                hint="Restore it from a backup, or restart this process to follow the new log.",
+                hint="Restore it from a backup. A new log is followed once it has a release.",
             )
 
     def _begin_at_snapshot(self) -> None:

@@ -41,7 +41,7 @@ class Ledger:
     def __init__(self, namespace: str, verifier: Verifier) -> None:
         """Begin before the first release."""
         self.namespace = namespace
-        self._verifier = verifier
+        self.verifier = verifier
         self._head = _Head()
         self._functions: dict[str, FunctionState] = {}
 
@@ -76,7 +76,7 @@ class Ledger:
 
         """
         text, signatures = envelope.open_(entry)
-        self._verifier.check(text, signatures, namespace=self.namespace)
+        self.verifier.check(text, signatures, namespace=self.namespace)
         release = statement.read(text)
         if release.namespace != self.namespace:
             raise Untrusted(
@@ -120,7 +120,7 @@ class Ledger:
         return Untrusted(
             "wrong-chain",
             f"{what} the release {self.sequence} that this process knows.",
-            hint="The log was replaced or restored. Restart the process to follow it anew.",
+            hint="The log was replaced or damaged. Restore it, or restart to begin anew.",
         )
 
     def snapshot(self) -> bytes:

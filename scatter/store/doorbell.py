@@ -38,7 +38,7 @@ class RedisDoorbell:
         self._link = link
         self._prefix = prefix
         self._probe_s = probe_s
-        self._works = False
+        self._works = self._is_asked = False
         self._trouble = "nothing was listened for yet"
         self._log = True
         self._processes: frozenset[str] = frozenset()
@@ -81,7 +81,7 @@ class RedisDoorbell:
         self._rung = Ring()
         keys = [f"process:{process}" for process in self._processes]
         keys += ["log"] * log
-        asked = self._set_flags()
+        asked = self._is_asked = self._set_flags()
         try:
             self._link.subscribe([self._channel(key) for key in keys], only=True)
         except StoreRefused as error:
@@ -174,6 +174,12 @@ class RedisDoorbell:
         if self._link.wait(timeout_s, self._wake_in.fileno()):
             self._ring(Ring(woken=True))
             _drain(self._wake_in)
+
+    def check(self) -> None:
+        """Look whether the server still sends notifications; have it send them again if it may."""
+        if self._is_asked and self._works:
+            self._works = self._set_flags()
+            self._trouble = "" if self._works else _NO_RINGS
 
     def wake(self) -> None:
         """Make `wait` return. Any thread; never blocks."""

@@ -304,11 +304,11 @@ class Link:
             taken.append(self._pushes.popleft())
         return taken
 
-    def _take_push(self, push: list[Any]) -> list[Any]:
-        """Keep a notification; called by the parser, also in the middle of other replies."""
+    def _take_push(self, push: list[Any]) -> object:
+        """Keep a notification; called by the parser, also in front of replies."""
         if push and push[0] == b"message":
             self._pushes.append((_text(push[1]), _text(push[2])))
-        return push
+        return _PUSH
 
     # errors ------------------------------------------------------------------------------
 
@@ -427,11 +427,22 @@ def _replies(connection: Any, count: int) -> list[Any]:
 
 
 def _reply(connection: Any) -> Any:
-    """Read one reply; an error of the server is returned, since more replies may follow."""
+    """Read one reply; an error of the server is returned, since more replies may follow.
+
+    Notifications that come first are passed over in a loop of ours: redis-py's recurses, and ends
+    in a RecursionError where there are a thousand of them.
+    """
+    read = connection._parser.read_response
     try:
-        return connection.read_response(disable_decoding=True)
+        while (found := read(disable_decoding=True, push_request=True)) is _PUSH:
+            pass
     except redis.ResponseError as error:
         return error
+    return found
+
+
+_PUSH = object()
+"""What reading gives where a notification came and no reply."""
 
 
 def _text(value: Any) -> str:

@@ -24,6 +24,8 @@ class MemoryStore:
         self._snapshot = 0
         self._recent: dict[str, bytes] = {}
         self._reports: dict[str, tuple[bytes, float]] = {}
+        self._seen: dict[str, int] = {}
+        self._digests: dict[str, dict[str, str]] = {}
         self._bells: weakref.WeakSet[MemoryDoorbell] = weakref.WeakSet()
 
     def __repr__(self) -> str:
@@ -137,6 +139,26 @@ class MemoryStore:
         with self._lock:
             return {name: report for name, (report, until) in self._reports.items() if until > now}
 
+    def first_seen(self, deployed: Iterable[str]) -> dict[str, int]:
+        """Return when deployed code was first seen."""
+        with self._lock:
+            return {code: self._seen[code] for code in deployed if code in self._seen}
+
+    def note_seen(self, deployed: Mapping[str, int]) -> None:
+        """Note when deployed code was first seen."""
+        with self._lock:
+            self._seen = {**deployed, **self._seen}
+
+    def digests(self, files: Sequence[str]) -> list[dict[str, str]]:
+        """Return what was noted of the functions of files."""
+        with self._lock:
+            return [dict(self._digests.get(file, {})) for file in files]
+
+    def note_digests(self, file: str, digests: Mapping[str, str]) -> None:
+        """Note something of functions of a file."""
+        with self._lock:
+            self._digests.setdefault(file, {}).update(digests)
+
     def doorbell(self) -> MemoryDoorbell:
         """Return a doorbell on this store."""
         bell = MemoryDoorbell()
@@ -187,6 +209,9 @@ class MemoryDoorbell:
             self._changed.wait_for(lambda: bool(self._rung), timeout_s)
             rung, self._rung = self._rung, Ring()
             return rung
+
+    def check(self) -> None:
+        """Do nothing: it always works."""
 
     def wake(self) -> None:
         """Make `wait` return."""

@@ -147,6 +147,28 @@ class Store(Protocol):
         """Return process id → report of every live process: at most two round trips."""
         ...
 
+    def first_seen(self, deployed: Iterable[str]) -> dict[str, int]:
+        """Return the sequence at which each piece of deployed code was first seen: one round trip.
+
+        Those that were never seen are left out.
+        """
+        ...
+
+    def note_seen(self, deployed: Mapping[str, int]) -> None:
+        """Note when deployed code was first seen. What was noted before stays: one round trip."""
+        ...
+
+    def digests(self, files: Sequence[str]) -> list[dict[str, str]]:
+        """Return, for each text of a file, what was noted of its functions: one round trip.
+
+        Hints, like `versions`.
+        """
+        ...
+
+    def note_digests(self, file: str, digests: Mapping[str, str]) -> None:
+        """Note something of functions of a text of a file, for who starts with it next."""
+        ...
+
     def doorbell(self) -> Doorbell:
         """Return a new doorbell, which shares this store's connection."""
         ...
@@ -205,6 +227,15 @@ class Doorbell(Protocol):
 
         Raises:
             StoreUnavailable: The connection is lost; call `listen` again.
+
+        """
+        ...
+
+    def check(self) -> None:
+        """Find out anew whether notifications can be had, where that is one round trip at most.
+
+        Raises:
+            StoreUnavailable: The connection is lost.
 
         """
         ...

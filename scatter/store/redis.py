@@ -7,6 +7,8 @@ Keys of namespace `ns`; the braces keep them in one slot of a cluster:
 | `scatter:{ns}:log` | hash | sequence → entry, written once with HSETNX |
 | `scatter:{ns}:bundle:<sha256>` | string | bundle, written once with SETNX |
 | `scatter:{ns}:process:<id>` | hash, expires | `report`: what a process runs |
+| `scatter:{ns}:shipped` | hash | deployed code → sequence at which it was seen first |
+| `scatter:{ns}:deploy:<file>` | hash, expires | hint: digests of the functions of a deployed file |
 | `scatter:{ns}:versions:<function>` | sorted set | hint: sequence scored by version |
 | `scatter:{ns}:recent` | hash | hint: the bundles of the newest release |
 | `scatter:{ns}:snapshot` | string | hint: sequence of the newest snapshot |
@@ -32,6 +34,7 @@ from scatter.store.port import NO_HINTS, Hints, Tail
 RECENT_BYTES = 64 << 10
 """Bundles of a release that are larger in total are fetched by those who need them."""
 _FORGET_PROCESS_S = 86400
+_FORGET_DEPLOY_S = 90 * 86400
 _UNGUARDED = (0, -1)
 """Generation of the connection, and sequence of the last entry, in which nothing is watched."""
 
@@ -251,6 +254,34 @@ class RedisStore:
         found = self.link.run(asked, lenient=range(len(asked)))
         return {n: report for n, report in zip(names, found, strict=True) if report is not None}
 
+    def first_seen(self, deployed: Iterable[str]) -> dict[str, int]:
+        """Return when deployed code was first seen."""
+        wanted = list(deployed)
+        if not wanted:
+            return {}
+        (found,) = self.link.run([("HMGET", self.key("shipped"), *wanted)])
+        pairs = zip(wanted, found, strict=True)
+        return {code: _number(sequence) for code, sequence in pairs if sequence is not None}
+
+    def note_seen(self, deployed: Mapping[str, int]) -> None:
+        """Note when deployed code was first seen."""
+        key = self.key("shipped")
+        commands: list[Command] = [("HSETNX", key, *item) for item in deployed.items()]
+        if commands:
+            self.link.run([("MULTI",), *commands, ("EXEC",)])
+
+    def digests(self, files: Sequence[str]) -> list[dict[str, str]]:
+        """Return what was noted of the functions of files."""
+        asked: list[Command] = [("HGETALL", self.key("deploy", file)) for file in files]
+        found = self.link.run(asked, lenient=range(len(asked))) if asked else []
+        return [_texts(reply or {}) for reply in found]
+
+    def note_digests(self, file: str, digests: Mapping[str, str]) -> None:
+        """Note something of functions of a file."""
+        key = self.key("deploy", file)
+        fields = [part for item in digests.items() for part in item]
+        self.link.run([("HSET", key, *fields), ("EXPIRE", key, _FORGET_DEPLOY_S)])
+
     def doorbell(self) -> RedisDoorbell:
         """Return a doorbell on this store's connection."""
         return RedisDoorbell(self.link, self._prefix)
@@ -266,6 +297,10 @@ def _number(value: Any) -> int:
         return int(value)
     except (TypeError, ValueError, OverflowError):
         return 0
+
+
+def _texts(reply: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in reply.items()}
 
 
 def _until_none(values: Sequence[bytes | None]) -> list[bytes]:

@@ -20,7 +20,18 @@ class Signer(Protocol):
 
 
 class Verifier(Protocol):
-    """Decides whether a statement may be believed."""
+    """Decides whether a statement may be believed.
+
+    Attributes:
+        follows_replaced: Whether a log that was replaced by another may be followed. Where
+            statements are signed, an old log is a means of attack.
+
+    """
+
+    @property
+    def follows_replaced(self) -> bool:
+        """See above."""
+        ...
 
     def check(self, statement: bytes, signatures: Sequence[bytes], *, namespace: str) -> None:
         """Return if the statement is trusted.
@@ -34,6 +45,8 @@ class Verifier(Protocol):
 
 class Unsigned:
     """Signs nothing and believes everything that is well-formed."""
+
+    follows_replaced = True
 
     def sign(self, statement: bytes, *, namespace: str) -> tuple[bytes, ...]:  # noqa: ARG002
         """Return no signature."""
