@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support import wait_until
 
 from scatter.analysis import ModuleSource
@@ -57,6 +59,23 @@ def keep_sending(send):
 """
 
 
+def install_arq(config: pytest.Config, temporary: pytest.TempPathFactory) -> Path:
+    """Return a folder with arq and the redis-py that it asks for, older than everybody else's.
+
+    It is kept between test runs.
+    """
+    kept = config.cache.mkdir("arq") if config.cache else temporary.mktemp("arq")
+    folder = Path(kept, f"python-{sys.version_info[0]}.{sys.version_info[1]}")
+    if not folder.exists():
+        fresh = temporary.mktemp("pip") / "arq"
+        install = (sys.executable, "-m", "pip", "install", "-q", "--target", str(fresh), "arq")
+        done = subprocess.run(install, check=False, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"arq could not be installed: {done.stderr}")
+        shutil.move(fresh, folder)
+    return folder
+
+
 class Program:
     """A running command with its own process group; its output is kept in a file."""
 
@@ -85,12 +104,21 @@ class Program:
             pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_in(pid)
         }
 
+    def state(self, pid: int = 0) -> str:
+        """Return the letter that the system gives to what a process does; `T`: it is frozen."""
+        return self._stat(pid or self.pid)[0]
+
     def _is_in(self, pid: int) -> bool:
+        state, _, group = self._stat(pid)
+        return group == str(self.pid) and state != "Z"
+
+    @staticmethod
+    def _stat(pid: int) -> list[str]:
+        """Return state, parent and group of a process; nothing of one that is gone."""
         try:
-            state, _, group = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:3]
         except OSError:
-            return False
-        return int(group) == self.pid and state != "Z"
+            return ["", "", ""]
 
     def close(self) -> None:
         try:
@@ -107,11 +135,15 @@ class Yard:
         self.folder, self.server, self.namespace = folder, server, namespace
         self.file = folder / "said.jsonl"
         self.file.touch()
-        self.store = RedisStore(server.url, namespace)
-        self.releases = Releases(Journal(self.store), author="ann")
+        self.open()
         self.programs: list[Program] = []
         self._own_broker = self.broker = f"{server.tcp_url.rpartition('/')[0]}/5"
         self.write("said.py", SAID)
+
+    def open(self) -> None:
+        """Connect to the log, which is where the server is."""
+        self.store = RedisStore(self.server.url, self.namespace)
+        self.releases = Releases(Journal(self.store), author="ann")
 
     def write(self, name: str, text: str) -> str:
         """Write a file of the project; return its text."""
@@ -130,11 +162,13 @@ class Yard:
 
     def run(self, *command: str, **environment: str) -> Program:
         """Start a command; `python` and what the test's environment has installed are found."""
-        bin_ = Path(sys.executable).parent
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        program = shutil.which(command[0], path=path)
+        assert program, f"no command {command[0]}"
         log = self.folder / f"program-{len(self.programs)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [str(bin_ / command[0]), *command[1:]],
+                [program, *command[1:]],
                 cwd=self.folder,
                 env={**os.environ, **self.environment(), **environment},
                 stdin=subprocess.DEVNULL,

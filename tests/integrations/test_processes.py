@@ -228,21 +228,62 @@ def test_a_program_that_replaces_itself_follows_with_one_connection(yard: Yard) 
     assert (program.wait(), program.output()) == (0, "")
 
 
+def test_look_waits_until_the_process_is_on_the_tip_of_the_log(
+    yard: Yard, own_server: Callable[..., EmbeddedServer]
+) -> None:
+    yard.store.close()
+    server = yard.server = own_server()
+    yard.open()
+    program = yard.python("""
+        import os, time
+        import scatter_agent, tasks
+        from said import say
+        assert scatter_agent.look(20)
+        for number in range(1, 11):
+            say("next")
+            while not os.path.exists(f"pushed-{number}"):
+                pass
+            assert scatter_agent.look(20)
+            say("task", tasks.report())
+        say("away")
+        while scatter_agent.status().state == "ready":
+            time.sleep(0.01)
+        began = time.monotonic()
+        say("looked", [scatter_agent.look(20), time.monotonic() - began])
+        scatter_agent.stop()
+        say("stopped", scatter_agent.look(20))
+        """)
+    for number in range(1, 11):
+        yard.until_said("next", number)
+        yard.push(number)
+        yard.write(f"pushed-{number}", "")
+    yard.until_said("away")
+    server.stop()
+    assert (program.wait(), program.output()) == (0, "")
+    assert [line["value"] for line in yard.said()] == list(range(1, 11))
+    found, took_s = yard.said("looked")[0]["value"]
+    assert (found, took_s < 10) == (False, True)
+    assert yard.said("stopped")[0]["value"] is False
+
+
 # signals ----------------------------------------------------------------------------------
 
 
-def test_a_signal_that_the_program_waits_for_is_not_taken_by_the_agent(yard: Yard) -> None:
+def test_a_signal_that_the_program_has_blocked_is_not_taken_by_the_agent(yard: Yard) -> None:
     program = yard.python("""
-        import signal
+        import os, signal, time
         import tasks
         from said import say
         assert tasks.scatter_agent.start().wait(20)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         say("ready")
-        say("got", signal.sigwait({signal.SIGTERM, signal.SIGUSR1}).name)
+        while not os.path.exists("go"):
+            time.sleep(0.002)
+        say("got", signal.sigwait({signal.SIGTERM}).name)
         """)
     yard.until_said("ready")
     program.process.send_signal(signal.SIGTERM)
+    yard.write("go", "")
     assert (program.wait(), program.output()) == (0, "")
     assert yard.said("got")[0]["value"] == "SIGTERM"
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from integrations.queues import Yard
+from integrations.queues import Yard, install_arq
 
 from scatter.server import EmbeddedServer
 
@@ -259,21 +257,7 @@ said.keep_sending(lambda: loop.run_until_complete(pool.enqueue_job("report")))
 
 @pytest.fixture(scope="session")
 def arq_packages(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """arq with the redis-py that it asks for, older than everybody else's, in a folder of its own.
-
-    It is kept between test runs.
-    """
-    cache = pytestconfig.cache
-    kept = cache.mkdir("arq") if cache else tmp_path_factory.mktemp("arq")
-    folder = Path(kept, f"python-{sys.version_info[0]}.{sys.version_info[1]}")
-    if not folder.exists():
-        fresh = tmp_path_factory.mktemp("pip")
-        install = (sys.executable, "-m", "pip", "install", "-q", "--target", str(fresh), "arq")
-        done = subprocess.run(install, check=False, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"arq could not be installed beside redis-py 6 or later: {done.stderr}")
-        fresh.rename(folder)
-    return folder
+    return install_arq(pytestconfig, tmp_path_factory)
 
 
 @pytest.mark.slow
