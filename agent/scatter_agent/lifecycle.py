@@ -29,7 +29,7 @@ from typing import Protocol
 from scatter._logging import log
 
 FORK_WAIT_S = 1.0
-REST_S = 0.05
+REST_S = 0.2
 AFTER_FORK_S = 0.001
 CHILD_DELAY_S = 0.1
 EXIT_WAIT_S = 0.25

@@ -64,7 +64,8 @@ def install_arq(config: pytest.Config, temporary: pytest.TempPathFactory) -> Pat
 
     It is kept between test runs.
     """
-    kept = config.cache.mkdir("arq") if config.cache else temporary.mktemp("arq")
+    cache = getattr(config, "cache", None)  # -p no:cacheprovider
+    kept = cache.mkdir("arq") if cache else temporary.mktemp("arq")
     folder = Path(kept, f"python-{sys.version_info[0]}.{sys.version_info[1]}")
     if not folder.exists():
         fresh = temporary.mktemp("pip") / "arq"
@@ -186,7 +187,7 @@ class Yard:
             "SCATTER_NAMESPACE": self.namespace,
             "BROKER": self.broker,
             "YARD_FILE": str(self.file),
-            "COLUMNS": "100",
+            "PYTHONWARNINGS": "ignore:This process:DeprecationWarning",  # see forks.py
         }
 
     def python(self, script: str, *options: str, **environment: str) -> Program:

@@ -96,7 +96,10 @@ def test_with_the_helper_only_those_celery_processes_have_an_agent_that_run_task
     one_each(yard, set())
 
 
-@pytest.mark.parametrize("start", ["scatter_agent.start()", START_IN_WORKERS])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "start", ["scatter_agent.start()", START_IN_WORKERS], ids=["plain", "helper"]
+)
 def test_new_celery_children_begin_on_the_newest_version(yard: Yard, start: str) -> None:
     pytest.importorskip("celery")
     yard.write("tasks.py", tasks(CELERY, "@app.task", start))
