@@ -84,7 +84,7 @@ class Agent:
         """
         self._pid = os.getpid()
         self._stop = threading.Event()  # of the thread: it ends for the time of a fork, too
-        self._ended = self._rests = self._is_on = False
+        self._ended = self._rests = self._is_on = self._idle = False
         self._ready = threading.Event()
         self._asked: list[threading.Event] = []  # of those who wait in `look`
         self._thread: threading.Thread | None = None
@@ -179,7 +179,7 @@ class Agent:
         mine = self._pid == os.getpid() and thread is not threading.current_thread()
         if mine and thread is not None and thread.is_alive() and not self._ended:
             self._rests = True
-            self._end_thread(lifecycle.REST_S)
+            self._end_thread(lifecycle.REST_S if self._idle else lifecycle.BUSY_S)
 
     def in_parent(self) -> None:
         """Go on after a fork."""
@@ -188,7 +188,7 @@ class Agent:
             if self._ended:
                 self._stop.set()  # it was stopped meanwhile; the thread only says goodbye
             # not at once: the thread that forked would wait for the interpreter's lock
-            self._start_thread(max(lifecycle.AFTER_FORK_S, self._retry_at - time.monotonic()))
+            self._start_thread(lifecycle.AFTER_FORK_S)
 
     def in_child(self) -> None:
         """Begin anew in a forked child; see `lifecycle`."""
@@ -253,7 +253,8 @@ class Agent:
             lifecycle.leave_signals_to_others()
         if before is not None:
             before.join()  # it was busy when it should have ended for a fork
-        if delay_s and stop.wait(delay_s) and not self._ended:
+        delay_s = max(delay_s, self._retry_at - time.monotonic())
+        if delay_s > 0 and self._sleep(stop, delay_s) and not self._ended:
             return
         bases.remember_project()
         while not stop.is_set():
@@ -267,7 +268,7 @@ class Agent:
                 self._be("error", f"{type(error).__name__}: {error}", "internal")
                 tell("exception", "scatter.fault")
             self._answer([*self._asked])
-            if not stop.is_set():
+            if not self._is_on:
                 self._pause(stop)
         if self._ended:
             self._leave()
@@ -276,8 +277,15 @@ class Agent:
         """Wait before the next try: longer each time, and not as long as the others do."""
         pause_s = self._backoff_s * random.uniform(0.5, 1.0)
         self._retry_at = time.monotonic() + pause_s
-        stop.wait(pause_s)
         self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
+        self._sleep(stop, pause_s)
+
+    def _sleep(self, stop: threading.Event, time_s: float) -> bool:
+        """Wait for the end of the thread; return whether it has come."""
+        self._idle = True
+        stop.wait(time_s)
+        self._idle = False
+        return stop.is_set()
 
     def _follow(self, stop: threading.Event) -> None:
         """Connect, catch up, and follow until the connection is lost or the thread is to end."""
@@ -287,7 +295,10 @@ class Agent:
             self._turn(store, journal, Ring())
         while not stop.is_set():
             self._backoff_s = FIRST_BACKOFF_S
-            ring = bell.wait(self._next_look_s(bell))
+            look_s = self._next_look_s(bell)
+            self._idle = True
+            ring = bell.wait(look_s)
+            self._idle = False
             if not stop.is_set():  # else the next thread looks without a ring
                 self._turn(store, journal, ring)
         self._is_on = True

@@ -3,12 +3,13 @@
 The fork story. A thread does not survive a fork, and a child of a process whose other thread was
 importing something finds that module half-made for ever. So an agent's thread ends before a fork,
 and another one goes on after it with the same connection; Python 3.12 and later, which warn of
-forks of processes that have threads, find none. A thread that is busy is waited for `REST_S`; and
-since it works under `WORK`, where modules may be imported, a fork waits for that too (at most
-`FORK_WAIT_S`: a server that does not answer holds no fork up). In the
-child only memory is reset and the inherited socket closed, which sends nothing. The child's agent
-starts `CHILD_DELAY_S` later on a thread of its own: `subprocess` with `preexec_fn` runs these hooks
-too, and its child is another program by then.
+forks of processes that have threads, find none. A thread that only waits is given `REST_S` for
+that, one that is busy, perhaps with a server that does not answer, `BUSY_S`; and since it works
+under `WORK`, where modules may be imported, a fork waits for that too (at most `FORK_WAIT_S`: a
+server that does not answer holds no fork up). In the child only memory is reset and the inherited
+socket closed, which sends nothing. The child's agent starts `CHILD_DELAY_S` later on a thread of
+its own: `subprocess` with `preexec_fn` runs these hooks too, and its child is another program by
+then.
 
 The exit story. A daemon thread must not run into the interpreter's end, so `atexit` stops it and
 waits `EXIT_WAIT_S` at most. A process that is killed says no goodbye: its report expires.
@@ -29,7 +30,7 @@ from typing import Protocol
 from scatter._logging import log
 
 FORK_WAIT_S = 1.0
-REST_S = 0.2
+REST_S, BUSY_S = 0.2, 0.02
 AFTER_FORK_S = 0.001
 CHILD_DELAY_S = 0.1
 EXIT_WAIT_S = 0.25
@@ -39,7 +40,7 @@ class Mortal(Protocol):
     """What this module asks of an agent."""
 
     def before_fork(self) -> None:
-        """End the thread within `REST_S`."""
+        """End the thread, if that takes no longer than `REST_S`."""
         ...
 
     def in_parent(self) -> None:
@@ -117,7 +118,8 @@ def load() -> None:
 def leave_signals_to_others() -> None:
     """Have no signal delivered to the calling thread, apart from those of its own faults.
 
-    A program that blocks a signal and waits for it (`sigwait`) means all of its threads.
+    A program that blocks a signal, to take it later (`sigwait`), means all of its threads. The price:
+    a program that a version starts while it is being linked begins with signals blocked.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
 
