@@ -118,8 +118,8 @@ def load() -> None:
 def leave_signals_to_others() -> None:
     """Have no signal delivered to the calling thread, apart from those of its own faults.
 
-    A program that blocks a signal, to take it later (`sigwait`), means all of its threads. The price:
-    a program that a version starts while it is being linked begins with signals blocked.
+    A program that blocks a signal, to take it later (`sigwait`), means all of its threads. The
+    price: a program that a version starts while it is being linked begins with signals blocked.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
 

@@ -59,6 +59,35 @@ def keep_sending(send):
 """
 
 
+FOLLOWER = """
+import time
+import scatter, scatter_agent
+from said import say
+
+
+@scatter.track
+def report():
+    price = 0
+    return price
+
+
+def job(_=None):
+    time.sleep(0.01)
+    say("task", report())
+
+
+def until(price, timeout_s=20):
+    deadline = time.monotonic() + timeout_s
+    while report() != price and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return report()
+
+
+scatter_agent.start()
+"""
+"""A module of tasks for processes that follow by themselves."""
+
+
 def install_arq(config: pytest.Config, temporary: pytest.TempPathFactory) -> Path:
     """Return a folder with arq and the redis-py that it asks for, older than everybody else's.
 
