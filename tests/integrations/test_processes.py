@@ -69,6 +69,7 @@ def count_warnings():
 def fork():
     child = os.fork()
     if not child:
+        time.sleep(0.02)  # long enough to connect, if that were not put off
         os._exit(0)
     os.waitpid(child, 0)
 
@@ -146,18 +147,21 @@ def test_a_process_that_forks_all_the_time_is_reported_and_follows(yard: Yard) -
 
         assert scatter_agent.start().wait(20)
         say("task", tasks.report())
-        while tasks.report() != 1:
+        count = 0
+        while tasks.report() != 1 or count < 20:
             forks.fork()
+            count += 1
         say("task", 1)
-        say("follows")
+        say("follows", count)
         while not os.path.exists("done"):
             forks.fork()
         """)
     yard.until_said("task")
     yard.until(lambda: program.pid in yard.reports(), "its report")
-    connection = yard.connections()
+    connection, opened = yard.connections(), yard.opened()
     pushed_at = yard.push(1)
-    yard.until_said("follows")
+    count = yard.until_said("follows")[0]["value"]
+    assert yard.opened() - opened <= count / 5, "children that end soon open no connection"
     assert yard.delay_s(pushed_at, 0) < 3
     assert yard.connections() == connection == {program.pid: 1}
     yard.write("done", "")

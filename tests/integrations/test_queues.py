@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -122,18 +122,15 @@ queue = rq.Queue(connection=redis.Redis.from_url(os.environ["BROKER"]))
 
 @pytest.mark.parametrize("how", [("-c", "tasks"), ("-w", "scatter.ext.rq.Worker")], ids=" ".join)
 def test_rq_jobs_run_the_newest_version_each_in_a_process_of_its_own(
-    yard: Yard, how: tuple[str, str], own_server: Callable[..., EmbeddedServer]
+    yard: Yard, how: tuple[str, str]
 ) -> None:
     pytest.importorskip("rq")
-    yard.broker = own_server().url  # the other one then has the connections of agents alone
     yard.write("tasks.py", tasks(RQ, ""))
     worker = yard.run("rq", "worker", "--url", yard.broker, "-q", *how)
     sender = yard.send("tasks.queue.enqueue(tasks.report)")
     yard.until(lambda: len(yard.pids(0)) >= 3, "3 jobs")
     pushed_at = yard.push(1)
-    opened = yard.opened()
     yard.until(lambda: len(yard.pids(1)) >= 8, "8 jobs on version 1")
-    assert yard.opened() == opened, "short jobs opened no connection"
     assert yard.delay_s(pushed_at, 1) < 3
     one_each(yard, {worker.pid, sender.pid})
     assert worker.stop() == 0
