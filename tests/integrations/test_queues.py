@@ -163,6 +163,28 @@ def test_a_long_rq_job_follows_and_says_goodbye(yard: Yard) -> None:
     assert job not in yard.connections()
 
 
+def test_rq_simple_workers_follow(yard: Yard) -> None:
+    pytest.importorskip("rq")
+    yard.write("tasks.py", tasks(RQ, ""))
+    worker = yard.run("rq", "worker", "--url", yard.broker, "-q", "-w", "rq.SimpleWorker")
+    yard.send("tasks.queue.enqueue(tasks.report)")
+    assert yard.follow(1) == {worker.pid}
+
+
+def test_rq_jobs_that_are_programs_begin_on_the_newest_version_as_the_page_says(yard: Yard) -> None:
+    pytest.importorskip("rq")
+    yard.write("tasks.py", tasks(RQ, "", ""))
+    yard.push(1)
+    yard.write(
+        "jobs.py", "import tasks\ntasks.scatter_agent.start(wait=5)\nreport = tasks.report\n"
+    )
+    worker = yard.run("rq", "worker", "--url", yard.broker, "-q", "-w", "rq.worker.SpawnWorker")
+    yard.send("tasks.queue.enqueue('jobs.report')")
+    yard.until(lambda: len(yard.pids(1)) >= 2, "2 jobs")
+    assert yard.pids(0) == set()
+    assert worker.pid not in yard.pids(1)
+
+
 # dramatiq ---------------------------------------------------------------------------------
 
 DRAMATIQ = """
