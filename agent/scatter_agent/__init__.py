@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scatter_agent.health import AgentStatus
     from scatter_agent.terms import Switch
 
-__all__ = ["start", "status", "stop"]
+__all__ = ["look", "start", "status", "stop"]
 
 _agent: Agent | None = None
 _lock = ForkSafeLock()
@@ -120,6 +120,15 @@ def stop(timeout_s: float = 5.0) -> None:
     """Stop following the log. What runs stays as it is. Idempotent."""
     if _agent is not None:
         _agent.stop(timeout_s)
+
+
+def look(timeout_s: float = 1.0) -> bool:
+    """Read the log now, and wait until this process follows it; return whether it does.
+
+    For what must run the newest version: before a fork, or when a frozen process wakes. Without an
+    agent, or where the store is known to be away, it returns False at once.
+    """
+    return _agent is not None and _agent.look(timeout_s)
 
 
 def status() -> AgentStatus:

@@ -87,8 +87,10 @@ class Agent:
         What was defined anew in this process, and when, stays known: it is no part of a life.
         """
         self._pid = os.getpid()
-        self._stop = threading.Event()
+        self._stop = threading.Event()  # of the thread: it ends for the time of a fork, too
+        self._ended = self._rests = self._is_on = self._idle = False
         self._ready = threading.Event()
+        self._asked: list[threading.Event] = []  # of those who wait in `look`
         self._thread: threading.Thread | None = None
         self._store: Store | None = None
         self._bell: Doorbell | None = None
@@ -101,6 +103,7 @@ class Agent:
         self._listener = Listener(self._look_s)
         self._unreported = ""
         self._backoff_s = FIRST_BACKOFF_S
+        self._retry_at = 0.0
         self._state: State = "starting"
         self._code = self._reason = ""
         self._since = time.time()
@@ -118,10 +121,14 @@ class Agent:
             lifecycle.look_after(self)
             self.registry.off_track(self._tracked)
             self.registry.on_track(self._tracked)
-            self._thread = threading.Thread(
-                target=self._run, args=(self._stop, delay_s), name="scatter-agent", daemon=True
-            )
-            self._thread.start()
+            self._start_thread(delay_s)
+
+    def _start_thread(self, delay_s: float = 0.0) -> None:
+        arguments = self._stop, delay_s, self._thread, threading.get_native_id()
+        self._thread = threading.Thread(
+            target=self._run, args=arguments, name="scatter-agent", daemon=True
+        )
+        self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the thread; what runs stays as it is. Idempotent."""
@@ -133,31 +140,74 @@ class Agent:
         self._end(lifecycle.EXIT_WAIT_S)
 
     def _end(self, timeout_s: float) -> None:
-        self._stop.set()
+        self._ended = True
         self.registry.off_track(self._tracked)
+        self._end_thread(timeout_s)
+
+    def _end_thread(self, timeout_s: float) -> None:
+        self._stop.set()
         if self._bell is not None:
             self._bell.wake()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+            lifecycle.join(self._thread, timeout_s)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the log was read and followed for the first time; return whether it was."""
         return self._ready.wait(timeout_s)
 
+    def look(self, timeout_s: float) -> bool:
+        """Read the log now, and wait until that was followed; return whether it was.
+
+        For what must run the newest version: a process that was frozen, or that forks. Where the
+        store is known to be away, nothing is waited for.
+        """
+        if self._state not in ("starting", "ready"):
+            return False
+        looked = threading.Event()
+        self._asked.append(looked)
+        if self._bell is not None:
+            self._bell.wake()
+        return looked.wait(timeout_s) and self._state == "ready"
+
+    def _answer(self, asked: list[threading.Event]) -> None:
+        """Let those go on who wait in `look`."""
+        for looked in asked:
+            self._asked.remove(looked)
+            looked.set()
+
     @property
     def stopped(self) -> bool:
         """Whether `stop` was called."""
-        return self._stop.is_set()
+        return self._ended
+
+    def before_fork(self) -> None:
+        """End the thread for the time of a fork; its connection stays. See `lifecycle`."""
+        thread = self._thread
+        mine = self._pid == os.getpid() and thread is not threading.current_thread()
+        if mine and thread is not None and thread.is_alive() and not self._ended:
+            self._rests = True
+            self._end_thread(lifecycle.REST_S if self._idle else lifecycle.BUSY_S)
+
+    def in_parent(self) -> None:
+        """Go on after a fork."""
+        if self._rests:
+            self._rests, self._stop = False, threading.Event()
+            if self._ended:
+                self._stop.set()  # it was stopped meanwhile; the thread only says goodbye
+            # not at once: the thread that forked would wait for the interpreter's lock
+            self._start_thread(lifecycle.AFTER_FORK_S)
 
     def in_child(self) -> None:
         """Begin anew in a forked child; see `lifecycle`."""
-        was_started, was_stopped = self._thread is not None, self._stop.is_set()
+        was_started, was_stopped = self._thread is not None, self._ended
+        deployed = self._deployed
         link = getattr(self._store, "link", None)
         if link is not None:
             link.abandon()
         self._reset(self._follower.floor)
+        self._deployed = self._follower.deployed = deployed  # the code is the same
         if was_stopped:
-            self._stop.set()
+            self._ended = True
             self._state, self._reason = "stopped", "it was stopped"
         elif was_started:
             self.start(lifecycle.CHILD_DELAY_S)
@@ -246,8 +296,15 @@ class Agent:
 
     # the thread --------------------------------------------------------------------------
 
-    def _run(self, stop: threading.Event, delay_s: float) -> None:
-        if delay_s and stop.wait(delay_s):
+    def _run(
+        self, stop: threading.Event, delay_s: float, before: threading.Thread | None, starter: int
+    ) -> None:
+        if starter != threading.get_native_id():  # under gevent a thread may be none of its own
+            lifecycle.leave_signals_to_others()
+        if before is not None:
+            before.join()  # it was busy when it should have ended for a fork
+        delay_s = max(delay_s, self._retry_at - time.monotonic())
+        if delay_s > 0 and self._sleep(stop, delay_s) and not self._ended:
             return
         bases.remember_project()
         while not stop.is_set():
@@ -260,27 +317,55 @@ class Agent:
             except Exception as error:
                 self._be("error", f"{type(error).__name__}: {error}", "internal")
                 tell("exception", "scatter.fault")
-            if not stop.is_set():
+            self._answer([*self._asked])
+            if not self._is_on:
                 self._pause(stop)
-        self._leave()
+        if self._ended:
+            self._leave()
 
     def _pause(self, stop: threading.Event) -> None:
         """Wait before the next try: longer each time, and not as long as the others do."""
-        stop.wait(self._backoff_s * random.uniform(0.5, 1.0))
+        pause_s = self._backoff_s * random.uniform(0.5, 1.0)
+        self._retry_at = time.monotonic() + pause_s
         self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
+        self._sleep(stop, pause_s)
+
+    def _sleep(self, stop: threading.Event, time_s: float) -> bool:
+        """Wait for the end of the thread; return whether it has come."""
+        self._idle = True
+        stop.wait(time_s)
+        self._idle = False
+        return stop.is_set()
 
     def _follow(self, stop: threading.Event) -> None:
-        """Connect, catch up, and follow until the connection is lost or the agent is stopped."""
-        with lifecycle.WORKING:  # with all that is imported on the way
-            lifecycle.load()
-            store, journal, bell = self._open()
-            bell.listen()
-            self._listener.heed(bell)
+        """Connect, catch up, and follow until the connection is lost or the thread is to end."""
+        was_on, self._is_on = self._is_on, False
+        store, journal, bell = self._open() if was_on else self._set_out()
+        if was_on:
             self._turn(store, journal, Ring())
         while not stop.is_set():
             self._backoff_s = FIRST_BACKOFF_S
-            ring = self._listener.wait(bell, stop, self._due())
-            self._turn(store, journal, ring)
+            due = self._due()
+            self._idle = True
+            ring = self._listener.wait(bell, stop, due)
+            self._idle = False
+            if not stop.is_set():  # else the next thread looks without a ring
+                if not ring:
+                    bell.check()
+                self._listener.heed(bell)
+                self._turn(store, journal, ring)
+        self._is_on = True
+
+    def _set_out(self) -> tuple[Store, Journal, Doorbell]:
+        """Connect, and catch up for the first time."""
+        with lifecycle.WORKING:  # with all that is imported on the way
+            lifecycle.load()
+            store, journal, bell = self._open()
+            self._reporter.forget()
+            bell.listen()
+            self._listener.heed(bell)
+            self._turn(store, journal, Ring())
+        return store, journal, bell
 
     def _open(self) -> tuple[Store, Journal, Doorbell]:
         """Return the store, its journal and its doorbell, made when they are first needed."""
@@ -291,7 +376,6 @@ class Agent:
             self._store, self._journal, self._bell = store, Journal(store), store.doorbell()
         assert self._journal is not None
         assert self._bell is not None
-        self._reporter.forget()
         return self._store, self._journal, self._bell
 
     def _due(self) -> float | None:
@@ -304,6 +388,7 @@ class Agent:
 
     def _turn(self, store: Store, journal: Journal, ring: Ring) -> None:
         """Read the log, bring the process to its tip, and report."""
+        asked = [*self._asked]
         releases: list[Release] = []
         state: tuple[State, str, str] = ("ready", "", "")
         try:
@@ -319,6 +404,8 @@ class Agent:
         self._report(store)
         if self._state == "ready":
             self._ready.set()
+        if not (self._follower.waits_for_import or self._follower.was_overtaken):
+            self._answer(asked)
         self._deployed.look_up(store, journal.ledger.sequence, self._follower.whole())
 
     def _heed_replaced(self, journal: Journal) -> None:

@@ -1,11 +1,15 @@
 """Forks and exits: what happens to an agent when its process divides or ends.
 
 The fork story. A thread does not survive a fork, and a child of a process whose other thread was
-importing something finds that module half-made for ever. So the agent works under `WORK`, and a
-fork waits for it (at most `FORK_WAIT_S`: a server that does not answer holds no fork up). In the
-child only memory is reset and the inherited socket closed, which sends nothing. The child's agent
-starts `CHILD_DELAY_S` later on a thread of its own: `subprocess` with `preexec_fn` runs these hooks
-too, and its child is another program by then.
+importing something finds that module half-made for ever. So an agent's thread ends before a fork,
+and another one goes on after it with the same connection; Python 3.12 and later, which warn of
+forks of processes that have threads, find none. A thread that only waits is given `REST_S` for
+that, one that is busy, perhaps with a server that does not answer, `BUSY_S`; and since it works
+under `WORK`, where modules may be imported, a fork waits for that too (at most `FORK_WAIT_S`: a
+server that does not answer holds no fork up). In the child only memory is reset and the inherited
+socket closed, which sends nothing. The child's agent starts `CHILD_DELAY_S` later on a thread of
+its own: `subprocess` with `preexec_fn` runs these hooks too, and its child is another program by
+then.
 
 The exit story. A daemon thread must not run into the interpreter's end, so `atexit` stops it and
 waits `EXIT_WAIT_S` at most. A process that is killed says no goodbye: its report expires.
@@ -16,19 +20,32 @@ from __future__ import annotations
 import atexit
 import concurrent.futures.thread  # noqa: F401 - see `look_after`
 import os
+import signal
 import threading
+import time
 import weakref
+from pathlib import Path
 from typing import Protocol
 
 from scatter._logging import log
 
 FORK_WAIT_S = 1.0
+REST_S, BUSY_S = 0.2, 0.02
+AFTER_FORK_S = 0.001
 CHILD_DELAY_S = 0.1
 EXIT_WAIT_S = 0.25
 
 
 class Mortal(Protocol):
     """What this module asks of an agent."""
+
+    def before_fork(self) -> None:
+        """End the thread, if that takes no longer than `REST_S`."""
+        ...
+
+    def in_parent(self) -> None:
+        """Go on with what `before_fork` ended."""
+        ...
 
     def in_child(self) -> None:
         """Forget threads and connections; start anew a little later."""
@@ -54,6 +71,16 @@ class _Working:
 
 
 WORKING = _Working()
+
+_FAULTS = {
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGABRT,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+}
 
 _agents: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _forking = threading.local()  # several threads may fork at once
@@ -88,13 +115,35 @@ def load() -> None:
     log()
 
 
+def leave_signals_to_others() -> None:
+    """Have no signal delivered to the calling thread, apart from those of its own faults.
+
+    A program that blocks a signal, to take it later (`sigwait`), means all of its threads. The
+    price: a program that a version starts while it is being linked begins with signals blocked.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+
+
+def join(thread: threading.Thread, timeout_s: float) -> None:
+    """Wait until a thread has ended, for the system too, which has it a little longer."""
+    deadline = time.monotonic() + timeout_s
+    thread.join(timeout_s)
+    task = Path(f"/proc/self/task/{thread.native_id}")
+    while not thread.is_alive() and task.exists() and time.monotonic() < deadline:
+        time.sleep(0.0001)
+
+
 def _before_fork() -> None:
+    for agent in list(_agents):
+        agent.before_fork()
     _forking.holds = WORK.acquire(timeout=FORK_WAIT_S)
 
 
 def _in_parent() -> None:
     if _forking.holds:
         WORK.release()
+    for agent in list(_agents):
+        agent.in_parent()
 
 
 def _in_child() -> None:

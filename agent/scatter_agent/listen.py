@@ -62,9 +62,6 @@ class Listener:
             stop.wait(min(LAST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (self._in_vain - _PATIENCE)))
         ring = bell.wait(self._next_look_s(bell, until))
         self._rang = ring.log
-        if not ring:
-            bell.check()
-        self.heed(bell)
         return ring
 
     def found(self, something: bool) -> None:

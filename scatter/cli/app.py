@@ -115,11 +115,13 @@ def check_allow(codes: tuple[str, ...]) -> tuple[str, ...]:
 def settings_of(ctx: click.Context) -> Any:
     """Return the settings in force for a command, from the options of `scatter` itself.
 
-    They are read off the parameters: while a shell completes, `cli` is not called.
+    They are read off the parameters: while a shell completes, `cli` is not called. Who calls `cli`
+    from Python may give settings as the context's object.
     """
     from scatter.config import resolve
 
-    return resolve(**ctx.find_root().params)
+    root = ctx.find_root()
+    return root.obj or resolve(**root.params)
 
 
 def client_of(ctx: click.Context) -> Any:
