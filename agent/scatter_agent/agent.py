@@ -18,10 +18,9 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import threading
 import time
 
-from scatter import bases
+from scatter import bases, native
 from scatter.config import Settings
 from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, Untrusted
 from scatter.log import Journal
@@ -30,7 +29,7 @@ from scatter.registry import Registry
 from scatter.slot import Slot
 from scatter.store import open_store
 from scatter.store.port import Doorbell, Ring, Store
-from scatter_agent import lifecycle
+from scatter_agent import hosts, lifecycle
 from scatter_agent.follower import Follower
 from scatter_agent.health import AgentStatus, State
 from scatter_agent.report import Reporter
@@ -43,6 +42,8 @@ POLL_S = 0.5
 IMPORT_S = 0.02
 """The same while modules with tracked functions are being imported."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.05, 5.0
+YOUNG_S, YOUNG_LOOK_S = 3.0, 0.5
+"""So long a process is young: it may turn out to be a server's master, so it looks more often."""
 
 
 class Agent:
@@ -83,9 +84,12 @@ class Agent:
         What was defined anew in this process, and when, stays known: it is no part of a life.
         """
         self._pid = os.getpid()
-        self._stop = threading.Event()
-        self._ready = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._stop = native.Flag()
+        self._ready = native.Flag()
+        self._wanted = False
+        self._thread: native.Thread | None = None
+        self._ident = 0
+        self._grown_at = time.monotonic() + YOUNG_S
         self._store: Store | None = None
         self._bell: Doorbell | None = None
         self._journal: Journal | None = None
@@ -102,19 +106,30 @@ class Agent:
     # life --------------------------------------------------------------------------------
 
     def start(self, delay_s: float = 0.0) -> None:
-        """Start the thread, which waits `delay_s` first. Never waits for the store."""
+        """Start the thread, which waits `delay_s` first. Never waits for the store.
+
+        In a process that only starts those that serve (`hosts`), its forks start theirs instead.
+        """
         if self._pid != os.getpid():
             self.in_child()  # a fork that ran no hooks, as those of uWSGI
         if self.stopped:
             self._reset(self._follower.floor)
-        if self._thread is None or not self._thread.is_alive():
-            lifecycle.look_after(self)
-            self.registry.off_track(self._tracked)
-            self.registry.on_track(self._tracked)
-            self._thread = threading.Thread(
-                target=self._run, args=(self._stop, delay_s), name="scatter-agent", daemon=True
-            )
-            self._thread.start()
+        self._wanted = True
+        lifecycle.look_after(self)
+        if (self._thread is not None and self._thread.is_alive()) or self._rests():
+            return
+        self.registry.off_track(self._tracked)
+        self.registry.on_track(self._tracked)
+        self._thread = native.start_thread(self._run, self._stop, delay_s, name="scatter-agent")
+
+    def _rests(self) -> bool:
+        """Return whether this process needs no agent or can have none, and say so."""
+        trouble, master = hosts.trouble(), hosts.master()
+        if trouble:
+            self._be("error", trouble)
+        elif master:
+            self._be("stopped", f"{master} calls no function; each process that it starts follows")
+        return bool(trouble or master)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the thread; what runs stays as it is. Idempotent."""
@@ -130,21 +145,27 @@ class Agent:
         self.registry.off_track(self._tracked)
         if self._bell is not None:
             self._bell.wake()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and self._ident != native.ident():
             self._thread.join(timeout_s)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the log was read and followed for the first time; return whether it was."""
-        return self._ready.wait(timeout_s)
+        return self._ready.wait(0 if self._thread is None or self._is_resting else timeout_s)
 
     @property
     def stopped(self) -> bool:
         """Whether `stop` was called."""
         return self._stop.is_set()
 
+    @property
+    def _is_resting(self) -> bool:
+        return self._state == "stopped"
+
     def in_child(self) -> None:
         """Begin anew in a forked child; see `lifecycle`."""
-        was_started, was_stopped = self._thread is not None, self._stop.is_set()
+        was_wanted, was_stopped = self._wanted, self._stop.is_set()
+        # What the master of a server forks is a worker, and no program about to be replaced.
+        delay_s = 0.0 if self._is_resting else lifecycle.CHILD_DELAY_S
         link = getattr(self._store, "link", None)
         if link is not None:
             link.abandon()
@@ -152,8 +173,13 @@ class Agent:
         if was_stopped:
             self._stop.set()
             self._state, self._reason = "stopped", "it was stopped"
-        elif was_started:
-            self.start(lifecycle.CHILD_DELAY_S)
+        elif was_wanted:
+            self.start(delay_s)
+
+    def in_worker(self) -> None:
+        """Begin in a process that a server made a worker of, unless that was done."""
+        if self._wanted and not self.stopped:
+            self.start()
 
     def status(self) -> AgentStatus:
         """Return what this agent says of itself."""
@@ -198,11 +224,12 @@ class Agent:
 
     # the thread --------------------------------------------------------------------------
 
-    def _run(self, stop: threading.Event, delay_s: float) -> None:
+    def _run(self, stop: native.Flag, delay_s: float) -> None:
+        self._ident = native.ident()
         if delay_s and stop.wait(delay_s):
             return
         bases.remember_project()
-        while not stop.is_set():
+        while not stop.is_set() and not self._rests():
             try:
                 self._follow(stop)
             except StoreUnavailable as error:
@@ -212,17 +239,18 @@ class Agent:
             except Exception as error:
                 self._be("error", f"{type(error).__name__}: {error}", "internal")
                 tell("exception", "scatter.fault")
-            if not stop.is_set():
-                self._pause(stop)
+            else:
+                continue  # stopped, or to rest
+            self._pause(stop)
         self._leave()
 
-    def _pause(self, stop: threading.Event) -> None:
+    def _pause(self, stop: native.Flag) -> None:
         """Wait before the next try: longer each time, and not as long as the others do."""
         stop.wait(self._backoff_s * random.uniform(0.5, 1.0))
         self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
 
-    def _follow(self, stop: threading.Event) -> None:
-        """Connect, catch up, and follow until the connection is lost or the agent is stopped."""
+    def _follow(self, stop: native.Flag) -> None:
+        """Connect, catch up, and follow until the agent is stopped, or this turns out a master."""
         with lifecycle.WORKING:  # with all that is imported on the way
             lifecycle.load()
             store, journal, bell = self._open()
@@ -231,7 +259,10 @@ class Agent:
             self._turn(store, journal, Ring())
         while not stop.is_set():
             self._backoff_s = FIRST_BACKOFF_S
-            self._turn(store, journal, bell.wait(self._next_look_s(bell)))
+            ring = bell.wait(self._next_look_s(bell))
+            if not ring and hosts.master():
+                return
+            self._turn(store, journal, ring)
 
     def _open(self) -> tuple[Store, Journal, Doorbell]:
         """Return the store, its journal and its doorbell, made when they are first needed."""
@@ -259,6 +290,8 @@ class Agent:
         if self._follower.waits_for_import:
             return IMPORT_S
         every_s = self._look_s if bell.works else min(POLL_S, self._look_s)
+        if time.monotonic() < self._grown_at:
+            every_s = min(every_s, YOUNG_LOOK_S)
         look_s = every_s * random.uniform(0.8, 1.2)
         retry_at = self._follower.next_retry()
         return look_s if retry_at is None else max(0.0, min(look_s, retry_at - time.monotonic()))

@@ -5,7 +5,8 @@ importing something finds that module half-made for ever. So the agent works und
 fork waits for it (at most `FORK_WAIT_S`: a server that does not answer holds no fork up). In the
 child only memory is reset and the inherited socket closed, which sends nothing. The child's agent
 starts `CHILD_DELAY_S` later on a thread of its own: `subprocess` with `preexec_fn` runs these hooks
-too, and its child is another program by then.
+too, and its child is another program by then. Where a server forks its workers, the agent of the
+master rests (`hosts`): the fork waits for nothing, and the workers' agents start at once.
 
 The exit story. A daemon thread must not run into the interpreter's end, so `atexit` stops it and
 waits `EXIT_WAIT_S` at most. A process that is killed says no goodbye: its report expires.
@@ -20,7 +21,9 @@ import threading
 import weakref
 from typing import Protocol
 
+from scatter import native
 from scatter._logging import log
+from scatter_agent import hosts
 
 FORK_WAIT_S = 1.0
 CHILD_DELAY_S = 0.1
@@ -34,12 +37,16 @@ class Mortal(Protocol):
         """Forget threads and connections; start anew a little later."""
         ...
 
+    def in_worker(self) -> None:
+        """Begin, if a start was asked for, in a worker of a server that forks without hooks."""
+        ...
+
     def at_exit(self) -> None:
         """Stop within `EXIT_WAIT_S`."""
         ...
 
 
-WORK = threading.RLock()
+WORK = native.rlock()
 """Held by an agent while it connects, links and switches; never while it waits for a ring."""
 
 
@@ -74,6 +81,7 @@ def look_after(agent: Mortal) -> None:
             before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child
         )
         atexit.register(_at_exit)
+        hosts.after_fork_in_uwsgi(_in_worker)
 
 
 def load() -> None:
@@ -99,9 +107,14 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     global WORK
-    WORK = threading.RLock()
+    WORK = native.rlock()
     for agent in list(_agents):
         agent.in_child()
+
+
+def _in_worker() -> None:
+    for agent in list(_agents):
+        agent.in_worker()
 
 
 def _at_exit() -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import select
 import time
 from collections import deque
 from collections.abc import Callable, Container, Sequence
@@ -29,6 +28,7 @@ from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from scatter import native
 from scatter.config import redact
 from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, UsageError
 from scatter.locks import ForkSafeLock
@@ -41,6 +41,7 @@ REPLY_TIMEOUT_S = 2.0
 BUSY_S = 2.0
 """How long a server that is loading its data or running a script is asked again."""
 _BUSY_PAUSE_S = 0.02
+_POLLIN = 1  # `select.POLLIN`, also where gevent has the module
 
 
 class Link:
@@ -137,7 +138,7 @@ class Link:
                         f"{self.address} is busy: {busy}. Try again when it is done.",
                         url=self.address,
                     ) from busy
-            time.sleep(_BUSY_PAUSE_S)
+            native.sleep(_BUSY_PAUSE_S)
 
     def _run(self, commands: Sequence[Command], again: bool, lenient: Container[int]) -> list[Any]:
         was_connected = self.connected
@@ -243,9 +244,9 @@ class Link:
     def _wait(self, timeout_s: float, wake_fd: int) -> bool:
         connection = self._connection
         deadline = time.monotonic() + timeout_s
-        poll = select.poll()
-        poll.register(connection._sock, select.POLLIN)
-        poll.register(wake_fd, select.POLLIN)
+        poll = native.poll()
+        poll.register(connection._sock, _POLLIN)
+        poll.register(wake_fd, _POLLIN)
         while True:
             while _has_read(connection):
                 _read_push(connection)
@@ -391,7 +392,7 @@ def _dialer(url: str, name: str, connect_timeout_s: float, reply_timeout_s: floa
             "It looks like redis://user:secret@host:6379/0, with `@`, `/`, `:`, `?` and `#` in "
             "user and secret written as %40, %2F, %3A, %3F and %23."
         ) from None
-    return lambda: pool.connection_class(**{**given, **ours})
+    return lambda: native.with_native_sockets(pool.connection_class)(**{**given, **ours})
 
 
 _NOT_OURS = frozenset({"maint_notifications_config", "maint_notifications_pool_handler"})
