@@ -69,7 +69,7 @@ def sleep(seconds: float) -> None:
 
 def start_thread(target: Callable[..., None], *args: Any, name: str) -> Thread:
     """Start a daemon thread that the system schedules."""
-    if is_patched():
+    if _monkey() is not None:
         return _Unseen(target, args)
     import threading
 
@@ -79,7 +79,11 @@ def start_thread(target: Callable[..., None], *args: Any, name: str) -> Thread:
 
 
 class _Unseen:
-    """A thread that the patched `threading` does not know: all its own would be greenlets."""
+    """A thread that `threading` does not know: once patched, all that it starts are greenlets.
+
+    Where gevent is at hand it is used before the patch as well: gunicorn patches its workers late,
+    and a thread that `threading` began under one number ends with a KeyError under another.
+    """
 
     def __init__(self, target: Callable[..., None], args: tuple[Any, ...]) -> None:
         self._alive = original("_thread", "allocate_lock")()

@@ -164,11 +164,14 @@ class Running:
         finally:
             connection.close()
 
-    def answers(self) -> dict[int, int]:
-        """Return pid → price of the workers that take some of several questions at once."""
+    def pages(self) -> list[dict[str, int]]:
+        """Ask several times at once, so that several workers answer."""
         with ThreadPoolExecutor(6) as pool:
-            pages = list(pool.map(self.ask, [0.02] * 6))
-        return {page["pid"]: page["price"] for page in pages if page}
+            return [page for page in pool.map(self.ask, [0.02] * 6) if page]
+
+    def answers(self) -> dict[int, int]:
+        """Return pid → price of some workers."""
+        return {page["pid"]: page["price"] for page in self.pages()}
 
     def pids(self, count: int, price: int, *, without: frozenset[int] = frozenset()) -> set[int]:
         """Wait until that many workers have answered, each with this price at last; return them."""
