@@ -23,6 +23,7 @@ _ENTERED = (
     *(list, dict, tuple, set, frozenset, deque, CellType, MethodType, FunctionType),
     *(functools.partial, staticmethod, classmethod, GenericAlias, UnionType, _ANNOTATED),
 )
+_NOT_OWN = _FRAMEWORKS | {"scatter", "scatter_agent"}
 _LIBRARY = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
 
 
@@ -55,7 +56,8 @@ def _leads_on(value: Any) -> bool:
 
 def _module(function: FunctionType) -> ModuleType | None:
     """Return the module of a function of the project's own; None of any other."""
-    module = sys.modules.get(function.__globals__.get("__name__", ""))
+    name = function.__globals__.get("__name__", "")
+    module = sys.modules.get(name) if name.partition(".")[0] not in _NOT_OWN else None
     file = os.path.realpath(getattr(module, "__file__", None) or "")
     is_own = file.endswith(".py") and "site-packages" not in file and "dist-packages" not in file
     return module if is_own and not file.startswith(_LIBRARY) else None

@@ -24,7 +24,8 @@ PATCHED = "from gevent import monkey; monkey.patch_all()\n"
 
 BEGINNINGS = {
     "before": PATCHED + "import scatter_agent; assert scatter_agent.start(wait=20).wait(20)\n",
-    "after": "import gevent.monkey, scatter_agent; assert scatter_agent.start(wait=20).wait(20)\n" + PATCHED,
+    "after": "import gevent.monkey, scatter_agent; assert scatter_agent.start(wait=20).wait(20)\n"
+    + PATCHED,
     "between": "import shop, scatter, scatter_agent, scatter_agent.agent, scatter.store.redis\n"
     + PATCHED
     + "assert scatter_agent.start(wait=20).wait(20)\n",

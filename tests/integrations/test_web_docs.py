@@ -1,4 +1,4 @@
-"""The pages on web servers are true: their files and commands run, and a push reaches the server."""
+"""The pages on web servers are true: files and commands run, and a push reaches the server."""
 
 from __future__ import annotations
 
