@@ -19,6 +19,7 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Callable
 
 from scatter import bases, native
 from scatter.config import Settings
@@ -42,6 +43,8 @@ POLL_S = 0.5
 IMPORT_S = 0.02
 """The same while modules with tracked functions are being imported."""
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.05, 5.0
+BOOT_S = 0.002
+"""Seconds between two looks whether a server has made this process a worker."""
 YOUNG_S, YOUNG_LOOK_S = 3.0, 0.5
 """So long a process is young: it may turn out to be a server's master, so it looks more often."""
 
@@ -87,6 +90,7 @@ class Agent:
         self._stop = native.Flag()
         self._ready = native.Flag()
         self._wanted = False
+        self._has_booted: Callable[[], bool] = lambda: True
         self._thread: native.Thread | None = None
         self._ident = 0
         self._grown_at = time.monotonic() + YOUNG_S
@@ -129,6 +133,8 @@ class Agent:
             self._be("error", trouble)
         elif master:
             self._be("stopped", f"{master} calls no function; each process that it starts follows")
+            if hosts.forks_from(master):
+                lifecycle.load_all()
         return bool(trouble or master)
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -174,6 +180,7 @@ class Agent:
             self._stop.set()
             self._state, self._reason = "stopped", "it was stopped"
         elif was_wanted:
+            self._has_booted = hosts.has_booted()
             self.start(delay_s)
 
     def in_worker(self) -> None:
@@ -228,6 +235,8 @@ class Agent:
         self._ident = native.ident()
         if delay_s and stop.wait(delay_s):
             return
+        while not self._has_booted() and not stop.wait(BOOT_S):
+            pass
         bases.remember_project()
         while not stop.is_set() and not self._rests():
             try:

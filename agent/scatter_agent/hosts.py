@@ -39,6 +39,9 @@ _ROLES: dict[tuple[str, str], str] = {
 on one stack the innermost counts: a forked worker has its master's frames below its own."""
 
 
+_FORKING = ("gunicorn's arbiter", "uWSGI's master")
+
+
 def master() -> str:
     """Return which server's master this process is now; empty if it serves, as far as is known."""
     return _master_of_uwsgi() or _before_a_reloader() or _by_stacks()
@@ -55,6 +58,30 @@ def _role(frame: FrameType | None) -> str:
             return role
         frame = frame.f_back
     return ""
+
+
+def has_booted() -> Callable[[], bool]:
+    """Return what tells whether this process, which was just forked, is a whole worker yet.
+
+    gunicorn's worker for gevent patches the modules after the fork. A thread that imports something
+    meanwhile never gets its import lock back (3.13): the number of the thread is another then.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        place = frame.f_globals.get("__name__"), frame.f_code.co_name
+        if place == ("gunicorn.arbiter", "spawn_worker"):
+            worker = frame.f_locals.get("worker")
+            return lambda: bool(getattr(worker, "booted", True))
+        frame = frame.f_back
+    return lambda: True
+
+
+def forks_from(master: str) -> bool:
+    """Return whether what a master has imported is there in its workers, and may be.
+
+    Not where gevent is going to patch: it warns of each module that took hold of TLS before.
+    """
+    return master in _FORKING and "gevent" not in sys.modules
 
 
 def _before_a_reloader() -> str:

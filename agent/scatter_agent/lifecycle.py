@@ -96,6 +96,13 @@ def load() -> None:
     log()
 
 
+def load_all() -> None:
+    """Import all that an agent needs, once in a master for all of the workers that it forks."""
+    import scatter.store.redis  # noqa: F401
+
+    load()
+
+
 def _before_fork() -> None:
     _forking.holds = WORK.acquire(timeout=FORK_WAIT_S)
 

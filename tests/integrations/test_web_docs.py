@@ -28,14 +28,19 @@ def commands(page: Path) -> list[str]:
     return [command for command in found if not command.startswith("scatter ")]
 
 
-RUNS = [(page, command) for page in PAGES for command in commands(page)]
+RUNS = [(page, command, n) for page in PAGES for n, command in enumerate(commands(page))]
+
+
+def is_new(command: str) -> bool:
+    """Return whether no test of a server runs the same."""
+    return bool({"views", "endpoints:app", "shop_wsgi"} & set(command.split()))
 
 
 def test_every_page_is_in_the_table_of_the_overview_and_runs_something() -> None:
     table = OVERVIEW.read_text("utf-8")
     for page in PAGES[1:]:
         assert f"]({page.name})" in table
-    assert {page for page, _ in RUNS} == set(PAGES)
+    assert {page for page, *_ in RUNS} == set(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -45,7 +50,16 @@ def test_every_relative_link_points_at_a_file(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "command"), RUNS, ids=[f"{p.stem}-{n}" for n, (p, _) in enumerate(RUNS)]
+    ("page", "command"),
+    [
+        pytest.param(
+            page,
+            command,
+            id=f"{page.stem}-{number}",
+            marks=[pytest.mark.slow] * (number > 0 and not is_new(command)),
+        )
+        for page, command, number in RUNS
+    ],
 )
 def test_what_a_page_says_runs_and_follows(site: Site, page: Path, command: str) -> None:
     needs(*("gevent",) * ("gevent" in command), "flask", "fastapi", "django")
