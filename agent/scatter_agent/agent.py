@@ -90,6 +90,7 @@ class Agent:
         self._stop = native.Flag()
         self._ready = native.Flag()
         self._wanted = False
+        self._workers_wait_s = 0.0
         self._has_booted: Callable[[], bool] = lambda: True
         self._thread: native.Thread | None = None
         self._ident = 0
@@ -155,7 +156,12 @@ class Agent:
             self._thread.join(timeout_s)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the log was read and followed for the first time; return whether it was."""
+        """Wait until the log was read and followed for the first time; return whether it was.
+
+        In a master that rests it is the workers that wait so long, before they serve.
+        """
+        if self._is_resting:
+            self._workers_wait_s = timeout_s
         return self._ready.wait(0 if self._thread is None or self._is_resting else timeout_s)
 
     @property
@@ -172,6 +178,7 @@ class Agent:
         was_wanted, was_stopped = self._wanted, self._stop.is_set()
         # What the master of a server forks is a worker, and no program about to be replaced.
         delay_s = 0.0 if self._is_resting else lifecycle.CHILD_DELAY_S
+        wait_s = self._workers_wait_s
         link = getattr(self._store, "link", None)
         if link is not None:
             link.abandon()
@@ -182,6 +189,7 @@ class Agent:
         elif was_wanted:
             self._has_booted = hosts.has_booted()
             self.start(delay_s)
+            self.wait(wait_s if self._has_booted() else 0)  # it may not hold up its own start
 
     def in_worker(self) -> None:
         """Begin in a process that a server made a worker of, unless that was done."""

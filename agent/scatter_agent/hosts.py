@@ -66,7 +66,7 @@ def has_booted() -> Callable[[], bool]:
     gunicorn's worker for gevent patches the modules after the fork. A thread that imports something
     meanwhile never gets its import lock back (3.13): the number of the thread is another then.
     """
-    frame: FrameType | None = sys._getframe()
+    frame: FrameType | None = sys._getframe() if "gevent" in sys.modules else None
     while frame is not None:
         place = frame.f_globals.get("__name__"), frame.f_code.co_name
         if place == ("gunicorn.arbiter", "spawn_worker"):

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from integrations.web import Case, Running, Site, needs, site
+from support import wait_until
 
 __all__ = ["site"]
 
@@ -160,3 +161,29 @@ def test_an_arbiter_says_why_it_has_no_agent(site: Site) -> None:
     server = site.run(f"{GUNICORN} --preload {WSGI}".split())
     site.only(server.pids(2, 0))
     assert "ARBITER stopped gunicorn's arbiter calls no function" in server.output()
+
+
+@pytest.mark.parametrize("name", ["gunicorn", "uwsgi"])
+def test_no_worker_serves_deployed_code_where_a_preloading_master_was_told_to_wait(
+    site: Site, name: str
+) -> None:
+    site.push(1)
+    app = site.folder / "wsgi.py"
+    app.write_text(app.read_text().replace(".start()", ".start(wait=20)"))
+    uwsgi = f"{UWSGI} --master -p 2 --enable-threads"
+    command = f"{GUNICORN} --preload {WSGI}" if name == "gunicorn" else uwsgi
+    server = site.run(command.split())
+    prices: set[int] = set()
+    pids: set[int] = set()
+
+    def seen() -> set[int]:
+        for page in server.pages():
+            pids.add(page["pid"])
+            prices.add(page["price"])
+        return pids
+
+    wait_until(lambda: len(seen()) == 2, "two workers")
+    for count in (3, 4):
+        os.kill(max(site.agents()), signal.SIGKILL)
+        wait_until(lambda count=count: len(seen()) == count, "another worker")
+    assert prices == {1}
