@@ -33,12 +33,10 @@ if TYPE_CHECKING:
 
 def original(module: str, name: str) -> Any:
     """Return what a module of the standard library had under a name before gevent patched it."""
-    import importlib
-
     found = _monkey()
     if found is not None:
         return found.get_original(module, name)
-    return getattr(importlib.import_module(module), name)
+    return getattr(__import__(module), name)
 
 
 def is_patched() -> bool:

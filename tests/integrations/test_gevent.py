@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from integrations.web import Site, needs, site
+from support import free_port
+
+from scatter.server import EmbeddedServer
 
 __all__ = ["site"]
 
@@ -65,6 +69,26 @@ def test_a_greenlet_that_computes_and_never_yields_gets_the_new_version(
         process.communicate()
     assert (said, process.returncode) == ("seen\n", 0), complained
     assert "Traceback" not in complained, complained
+
+
+def test_the_same_by_tcp_and_with_a_host_name_to_look_up(
+    site: Site, own_server: Callable[..., EmbeddedServer]
+) -> None:
+    port = free_port()
+    server = own_server("--port", str(port))
+    site.store.close()
+    site.open(server.url)
+    site.environment["SCATTER_REDIS_URL"] = f"redis://localhost:{port}"
+    process = run(site, BEGINNINGS["before"] + COMPUTING)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("computing")
+        site.push(1)
+        said, complained = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (said, process.returncode) == ("seen\n", 0), complained
 
 
 def test_functions_that_greenlets_share_can_be_pushed_and_pulled_by_them(site: Site) -> None:

@@ -220,8 +220,7 @@ class Site:
         self.folder, self.namespace = folder, namespace
         for name, text in FILES.items():
             (folder / name).write_text(text)
-        self.store = RedisStore(url, namespace)
-        self.releases = Releases(Journal(self.store), author="ann")
+        self.open(url)
         self.servers: list[Running] = []
         self.environment = {
             **os.environ,
@@ -231,6 +230,11 @@ class Site:
             "SCATTER_REDIS_URL": url,
             "SCATTER_NAMESPACE": namespace,
         }
+
+    def open(self, url: str) -> None:
+        """Use this server for releases."""
+        self.store = RedisStore(url, self.namespace)
+        self.releases = Releases(Journal(self.store), author="ann")
 
     def push(self, price: int) -> float:
         """Release a price; return when."""
