@@ -287,7 +287,6 @@ class Case:
     workers: int = 2
     needs: tuple[str, ...] = ()
     heals: bool = False  # it starts another worker in place of one that was killed
-    slack_s: float = 1.0  # the promise is 0.3 s, but a loaded machine stops nobody in time
     group: bool = False  # its workers end only when they are told, each of them
 
 
