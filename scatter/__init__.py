@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from scatter.api import cleanup, functions, get, init, push, release, rollback
+    from scatter.ext.fastapi import integrate_app
     from scatter.model import Release, Version
     from scatter.tracked import Tracked
     from scatter.whole import track_module
@@ -39,6 +40,7 @@ _LAZY = {
     "functions": "scatter.api",
     "get": "scatter.api",
     "init": "scatter.api",
+    "integrate_app": "scatter.ext.fastapi",
     "push": "scatter.api",
     "release": "scatter.api",
     "rollback": "scatter.api",
@@ -64,6 +66,7 @@ __all__ = [
     "functions",
     "get",
     "init",
+    "integrate_app",
     "push",
     "release",
     "rollback",

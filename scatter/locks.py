@@ -8,8 +8,9 @@ since a child may begin in between.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
+
+from scatter import native
 
 TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class ForkSafeLock:
 
     def __init__(self) -> None:
         """Begin free."""
-        self._lock = threading.RLock()
+        self._lock = native.rlock()
         self._is_known = False
 
     def __enter__(self) -> None:
@@ -45,7 +46,7 @@ class ForkSafeLock:
         if self._lock.acquire(blocking=False):
             self._lock.release()
         else:
-            self._lock = threading.RLock()
+            self._lock = native.rlock()
 
 
 _used: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()

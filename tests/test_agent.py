@@ -699,7 +699,10 @@ def test_a_log_that_cannot_be_believed_is_told_with_its_reason_code(
     away.until("f1 g0 h0")
     away.run("FLUSHALL")
     wait_until(lambda: agent.status().state == "error", "the agent to notice")
-    (event,) = [r.getMessage() for r in caplog.records if "scatter.error" in r.getMessage()]
+    (event,) = wait_until(
+        lambda: [r.getMessage() for r in caplog.records if "scatter.error" in r.getMessage()],
+        "the event",
+    )
     assert "log-went-back" in event
     assert "log-went-back" in repr(agent.status())
 

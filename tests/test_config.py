@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scatter import names
-from scatter.config import DEFAULT_URL, SETTINGS, Settings, redact, resolve
+from scatter.config import DEFAULT_URL, SETTINGS, Settings, checked_labels, redact, resolve
 from scatter.errors import Ambiguous, NotFound, StoreUnavailable, UsageError
 from scatter.store import open_store
 
@@ -54,6 +54,8 @@ def test_each_layer_goes_over_the_one_below_and_says_so(
         ("author", "env", "environment SCATTER_AUTHOR"),
         ("paths", "a", str(file)),
         ("track", "", "default"),
+        ("labels", "", "default"),
+        ("cache", "", "default"),
     ]
 
 
@@ -64,6 +66,21 @@ def test_patterns_of_modules_are_a_list_or_one_text(
     assert resolve(start=tmp_path).track == ("pricing.*", "rates")
     monkeypatch.setenv("SCATTER_TRACK", "shop.*, tools jobs")
     assert resolve(start=tmp_path).track == ("shop.*", "tools", "jobs")
+
+
+def test_labels_are_a_table_a_list_or_one_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(tmp_path, '[tool.scatter]\nlabels = {region = "eu", tier = "web"}')
+    assert resolve(start=tmp_path).labels == ("region=eu", "tier=web")
+    project(tmp_path, '[tool.scatter]\nlabels = ["region=eu"]')
+    assert resolve(start=tmp_path).labels == ("region=eu",)
+    monkeypatch.setenv("SCATTER_LABELS", "region=us,zone=b=2")
+    found = resolve(start=tmp_path).labels
+    assert checked_labels(found) == {"region": "us", "zone": "b=2"}
+    for wrong in ("region", "=eu", ["a=1", 2]):
+        with pytest.raises(UsageError, match=r"labels .argument.: expected a list of `key=value`"):
+            resolve(start=tmp_path, labels=wrong)
 
 
 def test_the_own_variable_goes_before_the_common_one(
@@ -135,7 +152,7 @@ def test_an_unknown_setting_in_the_file_is_named_with_the_known_ones(tmp_path: P
         resolve(start=tmp_path)
     assert str(caught.value) == (
         f"{file}: [tool.scatter] has the unknown setting 'namespac'. "
-        "Known are: redis_url, namespace, author, paths, track."
+        "Known are: redis_url, namespace, author, paths, track, labels, cache."
     )
 
 

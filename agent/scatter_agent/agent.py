@@ -21,9 +21,9 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from scatter import bases
+from scatter import bases, native
 from scatter.config import Settings
 from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, Untrusted
 from scatter.log import Journal
@@ -33,7 +33,7 @@ from scatter.registry import Registry
 from scatter.slot import Slot
 from scatter.store import open_store
 from scatter.store.port import Doorbell, Ring, Store
-from scatter_agent import lifecycle
+from scatter_agent import hosts, lifecycle
 from scatter_agent.deployed import Deployed
 from scatter_agent.follower import Follower
 from scatter_agent.health import AgentStatus, State
@@ -43,6 +43,10 @@ from scatter_agent.tell import tell
 from scatter_agent.terms import AT_ONCE, Terms
 
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.05, 5.0
+BOOT_S = 0.002
+"""Seconds between two looks whether a server has made this process a worker."""
+YOUNG_S, YOUNG_LOOK_S = 3.0, 0.5
+"""So long a process is young: it may turn out to be a server's master, so it looks more often."""
 _REST_S = 0.0001
 
 
@@ -87,11 +91,15 @@ class Agent:
         What was defined anew in this process, and when, stays known: it is no part of a life.
         """
         self._pid = os.getpid()
-        self._stop = threading.Event()  # of the thread: it ends for the time of a fork, too
-        self._ended = self._rests = self._is_on = self._idle = False
-        self._ready = threading.Event()
-        self._asked: list[threading.Event] = []  # of those who wait in `look`
-        self._thread: threading.Thread | None = None
+        self._stop = native.Flag()  # of the thread: it ends for the time of a fork, too
+        self._ended = self._is_paused = self._is_on = self._idle = self._wanted = False
+        self._ready = native.Flag()
+        self._asked: list[native.Flag] = []  # of those who wait in `look`
+        self._workers_wait_s = 0.0
+        self._has_booted: Callable[[], bool] = lambda: True
+        self._thread: native.Thread | None = None
+        self._ident = self._system_ident = 0
+        self._grown_at = time.monotonic() + YOUNG_S
         self._store: Store | None = None
         self._bell: Doorbell | None = None
         self._journal: Journal | None = None
@@ -112,23 +120,36 @@ class Agent:
     # life --------------------------------------------------------------------------------
 
     def start(self, delay_s: float = 0.0) -> None:
-        """Start the thread, which waits `delay_s` first. Never waits for the store."""
+        """Start the thread, which waits `delay_s` first. Never waits for the store.
+
+        In a process that only starts those that serve (`hosts`), its forks start theirs instead.
+        """
         if self._pid != os.getpid():
             self.in_child()  # a fork that ran no hooks, as those of uWSGI
         if self.stopped:
             self._reset(self._follower.floor)
-        if self._thread is None or not self._thread.is_alive():
-            lifecycle.look_after(self)
-            self.registry.off_track(self._tracked)
-            self.registry.on_track(self._tracked)
-            self._start_thread(delay_s)
+        self._wanted = True
+        lifecycle.look_after(self)
+        if (self._thread is not None and self._thread.is_alive()) or self._must_rest():
+            return
+        self.registry.off_track(self._tracked)
+        self.registry.on_track(self._tracked)
+        self._start_thread(delay_s)
 
     def _start_thread(self, delay_s: float = 0.0) -> None:
-        arguments = self._stop, delay_s, self._thread, threading.get_native_id()
-        self._thread = threading.Thread(
-            target=self._run, args=arguments, name="scatter-agent", daemon=True
-        )
-        self._thread.start()
+        arguments = self._stop, delay_s, self._thread, native.ident()
+        self._thread = native.start_thread(self._run, *arguments, name="scatter-agent")
+
+    def _must_rest(self) -> bool:
+        """Return whether this process needs no agent or can have none, and say so."""
+        trouble, master = hosts.trouble(), hosts.master()
+        if trouble:
+            self._be("error", trouble)
+        elif master:
+            self._be("stopped", f"{master} calls no function; each process that it starts follows")
+            if hosts.forks_from(master):
+                lifecycle.load_all()
+        return bool(trouble or master)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the thread; what runs stays as it is. Idempotent."""
@@ -148,12 +169,17 @@ class Agent:
         self._stop.set()
         if self._bell is not None:
             self._bell.wake()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            lifecycle.join(self._thread, timeout_s)
+        if self._thread is not None and self._ident != native.ident():
+            lifecycle.join(self._thread, self._system_ident, timeout_s)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the log was read and followed for the first time; return whether it was."""
-        return self._ready.wait(timeout_s)
+        """Wait until the log was read and followed for the first time; return whether it was.
+
+        In a master that rests it is the workers that wait so long, before they serve.
+        """
+        if self._is_resting:
+            self._workers_wait_s = timeout_s
+        return self._ready.wait(0 if self._thread is None or self._is_resting else timeout_s)
 
     def look(self, timeout_s: float) -> bool:
         """Read the log now, and wait until that was followed; return whether it was.
@@ -163,13 +189,13 @@ class Agent:
         """
         if self._state not in ("starting", "ready"):
             return False
-        looked = threading.Event()
+        looked = native.Flag()
         self._asked.append(looked)
         if self._bell is not None:
             self._bell.wake()
         return looked.wait(timeout_s) and self._state == "ready"
 
-    def _answer(self, asked: list[threading.Event]) -> None:
+    def _answer(self, asked: list[native.Flag]) -> None:
         """Let those go on who wait in `look`."""
         for looked in asked:
             self._asked.remove(looked)
@@ -183,24 +209,30 @@ class Agent:
     def before_fork(self) -> None:
         """End the thread for the time of a fork; its connection stays. See `lifecycle`."""
         thread = self._thread
-        mine = self._pid == os.getpid() and thread is not threading.current_thread()
+        mine = self._pid == os.getpid() and self._ident != native.ident()
         if mine and thread is not None and thread.is_alive() and not self._ended:
-            self._rests = True
+            self._is_paused = True
             self._end_thread(lifecycle.REST_S if self._idle else lifecycle.BUSY_S)
 
     def in_parent(self) -> None:
         """Go on after a fork."""
-        if self._rests:
-            self._rests, self._stop = False, threading.Event()
+        if self._is_paused:
+            self._is_paused, self._stop = False, native.Flag()
             if self._ended:
                 self._stop.set()  # it was stopped meanwhile; the thread only says goodbye
             # not at once: the thread that forked would wait for the interpreter's lock
             self._start_thread(lifecycle.AFTER_FORK_S)
 
+    @property
+    def _is_resting(self) -> bool:
+        return self._state == "stopped"
+
     def in_child(self) -> None:
         """Begin anew in a forked child; see `lifecycle`."""
-        was_started, was_stopped = self._thread is not None, self._ended
-        deployed = self._deployed
+        was_wanted, was_stopped, deployed = self._wanted, self._ended, self._deployed
+        # What the master of a server forks is a worker, and no program about to be replaced.
+        delay_s = 0.0 if self._is_resting else lifecycle.CHILD_DELAY_S
+        wait_s = self._workers_wait_s
         link = getattr(self._store, "link", None)
         if link is not None:
             link.abandon()
@@ -209,8 +241,15 @@ class Agent:
         if was_stopped:
             self._ended = True
             self._state, self._reason = "stopped", "it was stopped"
-        elif was_started:
-            self.start(lifecycle.CHILD_DELAY_S)
+        elif was_wanted:
+            self._has_booted = hosts.has_booted()
+            self.start(delay_s)
+            self.wait(wait_s if self._has_booted() else 0)  # it may not hold up its own start
+
+    def in_worker(self) -> None:
+        """Begin in a process that a server made a worker of, unless that was done."""
+        if self._wanted and not self.stopped:
+            self.start()
 
     def status(self) -> AgentStatus:
         """Return what this agent says of itself."""
@@ -297,48 +336,55 @@ class Agent:
     # the thread --------------------------------------------------------------------------
 
     def _run(
-        self, stop: threading.Event, delay_s: float, before: threading.Thread | None, starter: int
+        self, stop: native.Flag, delay_s: float, before: native.Thread | None, starter: int
     ) -> None:
-        if starter != threading.get_native_id():  # under gevent a thread may be none of its own
+        self._ident, self._system_ident = native.ident(), threading.get_native_id()
+        if starter != self._ident:
             lifecycle.leave_signals_to_others()
         if before is not None:
             before.join()  # it was busy when it should have ended for a fork
         delay_s = max(delay_s, self._retry_at - time.monotonic())
         if delay_s > 0 and self._sleep(stop, delay_s) and not self._ended:
             return
+        while not self._has_booted() and not stop.wait(BOOT_S):
+            pass
         bases.remember_project()
-        while not stop.is_set():
-            try:
-                self._follow(stop)
-            except StoreUnavailable as error:
-                self._be("stale", str(error))
-            except ScatterError as error:
-                self._be("error", str(error), getattr(error, "reason", ""))
-            except Exception as error:
-                self._be("error", f"{type(error).__name__}: {error}", "internal")
-                tell("exception", "scatter.fault")
+        while not stop.is_set() and not self._must_rest():
+            self._try_to_follow(stop)
             self._answer([*self._asked])
-            if not self._is_on:
+            if not self._is_on and not hosts.master():
                 self._pause(stop)
-        if self._ended:
+        if self._ended or self._is_resting:
             self._leave()
 
-    def _pause(self, stop: threading.Event) -> None:
+    def _try_to_follow(self, stop: native.Flag) -> None:
+        """Follow until something is in the way, and say what."""
+        try:
+            self._follow(stop)
+        except StoreUnavailable as error:
+            self._be("stale", str(error))
+        except ScatterError as error:
+            self._be("error", str(error), getattr(error, "reason", ""))
+        except Exception as error:
+            self._be("error", f"{type(error).__name__}: {error}", "internal")
+            tell("exception", "scatter.fault")
+
+    def _pause(self, stop: native.Flag) -> None:
         """Wait before the next try: longer each time, and not as long as the others do."""
         pause_s = self._backoff_s * random.uniform(0.5, 1.0)
         self._retry_at = time.monotonic() + pause_s
         self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
         self._sleep(stop, pause_s)
 
-    def _sleep(self, stop: threading.Event, time_s: float) -> bool:
+    def _sleep(self, stop: native.Flag, time_s: float) -> bool:
         """Wait for the end of the thread; return whether it has come."""
         self._idle = True
         stop.wait(time_s)
         self._idle = False
         return stop.is_set()
 
-    def _follow(self, stop: threading.Event) -> None:
-        """Connect, catch up, and follow until the connection is lost or the thread is to end."""
+    def _follow(self, stop: native.Flag) -> None:
+        """Connect, catch up, and follow until the thread is to end, or this turns out a master."""
         was_on, self._is_on = self._is_on, False
         store, journal, bell = self._open() if was_on else self._set_out()
         if was_on:
@@ -349,6 +395,8 @@ class Agent:
             self._idle = True
             ring = self._listener.wait(bell, stop, due)
             self._idle = False
+            if not ring and hosts.master():
+                return
             if not stop.is_set():  # else the next thread looks without a ring
                 if not ring:
                     bell.check()
@@ -384,7 +432,10 @@ class Agent:
             return 0.0
         if self._follower.waits_for_import:
             return time.monotonic() + IMPORT_S
-        return self._follower.next_retry()
+        retry_at, now = self._follower.next_retry(), time.monotonic()
+        if now >= self._grown_at:
+            return retry_at
+        return min(now + YOUNG_LOOK_S, now + YOUNG_LOOK_S if retry_at is None else retry_at)
 
     def _turn(self, store: Store, journal: Journal, ring: Ring) -> None:
         """Read the log, bring the process to its tip, and report."""

@@ -18,7 +18,8 @@ class AgentStatus:
     Attributes:
         state: `starting`: has not read the log yet. `ready`: on the log as of the last look.
             `stale`: the store cannot be reached. `error`: the log cannot be believed, or a fault
-            of ours. `stopped`: there is no agent. Code goes on running in every state.
+            of ours. `stopped`: there is no agent, or this process only starts those that serve.
+            Code goes on running in every state.
         since: Seconds since the epoch at which it came into this state.
         code: Reason code of `error`, where there is one (`docs/reasons.md`).
         reason: Why it is not `ready`; empty if it is.

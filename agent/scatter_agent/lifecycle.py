@@ -9,7 +9,8 @@ under `WORK`, where modules may be imported, a fork waits for that too (at most 
 server that does not answer holds no fork up). In the child only memory is reset and the inherited
 socket closed, which sends nothing. The child's agent starts `CHILD_DELAY_S` later on a thread of
 its own: `subprocess` with `preexec_fn` runs these hooks too, and its child is another program by
-then.
+then. Where a server forks its workers, the agent of the master rests (`hosts`): the fork waits for
+nothing, and the workers' agents start at once.
 
 The exit story. A daemon thread must not run into the interpreter's end, so `atexit` stops it and
 waits `EXIT_WAIT_S` at most. A process that is killed says no goodbye: its report expires.
@@ -27,7 +28,9 @@ import weakref
 from pathlib import Path
 from typing import Protocol
 
+from scatter import native
 from scatter._logging import log
+from scatter_agent import hosts
 
 FORK_WAIT_S = 1.0
 REST_S, BUSY_S = 0.2, 0.02
@@ -51,12 +54,16 @@ class Mortal(Protocol):
         """Forget threads and connections; start anew a little later."""
         ...
 
+    def in_worker(self) -> None:
+        """Begin, if a start was asked for, in a worker of a server that forks without hooks."""
+        ...
+
     def at_exit(self) -> None:
         """Stop within `EXIT_WAIT_S`."""
         ...
 
 
-WORK = threading.RLock()
+WORK = native.rlock()
 """Held by an agent while it connects, links and switches; never while it waits for a ring."""
 
 
@@ -101,6 +108,7 @@ def look_after(agent: Mortal) -> None:
             before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child
         )
         atexit.register(_at_exit)
+        hosts.after_fork_in_uwsgi(_in_worker)
 
 
 def load() -> None:
@@ -124,13 +132,27 @@ def leave_signals_to_others() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
 
 
-def join(thread: threading.Thread, timeout_s: float) -> None:
-    """Wait until a thread has ended, for the system too, which has it a little longer."""
+def join(thread: native.Thread, system_ident: int, timeout_s: float) -> None:
+    """Wait until a thread has ended, for the system too, which has it a little longer.
+
+    Args:
+        thread: The thread.
+        system_ident: Its number in the system.
+        timeout_s: How long to wait, in seconds.
+
+    """
     deadline = time.monotonic() + timeout_s
     thread.join(timeout_s)
-    task = Path(f"/proc/self/task/{thread.native_id}")
+    task = Path(f"/proc/self/task/{system_ident}")
     while not thread.is_alive() and task.exists() and time.monotonic() < deadline:
-        time.sleep(0.0001)
+        native.sleep(0.0001)
+
+
+def load_all() -> None:
+    """Import all that an agent needs, once in a master for all of the workers that it forks."""
+    import scatter.store.redis  # noqa: F401
+
+    load()
 
 
 def _before_fork() -> None:
@@ -148,9 +170,14 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     global WORK
-    WORK = threading.RLock()
+    WORK = native.rlock()
     for agent in list(_agents):
         agent.in_child()
+
+
+def _in_worker() -> None:
+    for agent in list(_agents):
+        agent.in_worker()
 
 
 def _at_exit() -> None:

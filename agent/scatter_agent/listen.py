@@ -8,9 +8,9 @@ answered less and less often, down to every `LAST_PAUSE_S`.
 from __future__ import annotations
 
 import random
-import threading
 import time
 
+from scatter import native
 from scatter.store.port import Doorbell, Ring
 from scatter_agent.tell import tell
 
@@ -46,7 +46,7 @@ class Listener:
         if not bell.works and self.doorbell != before:
             tell("warning", "scatter.polling", reason=bell.trouble, every_s=POLL_S)
 
-    def wait(self, bell: Doorbell, stop: threading.Event, until: float | None) -> Ring:
+    def wait(self, bell: Doorbell, stop: native.Flag, until: float | None) -> Ring:
         """Wait for a ring, or until it is time to look.
 
         Args:

@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from scatter import native
 from scatter.config import redact
 from scatter.errors import UsageError
 
@@ -80,7 +81,8 @@ class Dialer:
 
     def __call__(self, **instead: Any) -> Any:
         """Return a new connection, with these options in place of the URL's."""
-        return self._kind(**{**self._options, **instead})
+        kind = native.with_native_sockets(self._kind)
+        return kind(**{**self._options, **instead})
 
 
 _NOT_OURS = frozenset({"maint_notifications_config", "maint_notifications_pool_handler"})

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Iterable
 
+from scatter import native
 from scatter.errors import StoreRefused
 from scatter.store.link import Link
 from scatter.store.port import Ring
@@ -51,7 +52,7 @@ class RedisDoorbell:
 
     def _make_wake(self) -> None:
         self._pid = os.getpid()
-        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in, self._wake_out = native.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._close_wake = weakref.finalize(self, _close, self._wake_in, self._wake_out)

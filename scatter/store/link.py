@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import select
 import time
 from collections import deque
 from collections.abc import Container, Sequence
@@ -28,6 +27,7 @@ from typing import Any
 import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
+from scatter import native
 from scatter.config import redact
 from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.locks import ForkSafeLock
@@ -45,6 +45,7 @@ WAIT_CHECK_S = 2.0
 """How often at most who waits at a doorbell makes sure that this is still the right server."""
 RUN_CHECK_S = 8.0
 """The same for who only sends commands: rarer, so that rings are answered without delay."""
+_POLLIN = 1  # `select.POLLIN`, also where gevent has the module
 
 
 class Link:
@@ -149,7 +150,7 @@ class Link:
                     raise
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(str(later), url=self.address) from later
-            time.sleep(BUSY_PAUSE_S)
+            native.sleep(BUSY_PAUSE_S)
 
     def _run(self, commands: Sequence[Command], again: bool, lenient: Container[int]) -> list[Any]:
         self._has_strayed(RUN_CHECK_S)
@@ -280,9 +281,9 @@ class Link:
     def _wait(self, timeout_s: float, wake_fd: int) -> bool:
         connection = self._connection
         deadline = time.monotonic() + timeout_s
-        poll = select.poll()
-        poll.register(connection._sock, select.POLLIN)
-        poll.register(wake_fd, select.POLLIN)
+        poll = native.poll()
+        poll.register(connection._sock, _POLLIN)
+        poll.register(wake_fd, _POLLIN)
         while True:
             while _has_read(connection):
                 _read_push(connection)
