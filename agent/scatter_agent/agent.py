@@ -34,6 +34,7 @@ from scatter.slot import Slot
 from scatter.store import open_store
 from scatter.store.port import Doorbell, Ring, Store
 from scatter_agent import hosts, lifecycle
+from scatter_agent.cache import Cache
 from scatter_agent.deployed import Deployed
 from scatter_agent.follower import Follower
 from scatter_agent.health import AgentStatus, State
@@ -105,11 +106,12 @@ class Agent:
         self._journal: Journal | None = None
         self._follower = Follower(self.registry, lifecycle.WORKING, self._terms)
         self._follower.floor = floor
+        self._cache = Cache(self.settings.cache, self.settings.namespace)
         self._deployed = Deployed(lifecycle.WORKING, lambda: time.sleep(_REST_S))
         self._follower.deployed = self._deployed
         self._replaced = 0
         self._listener = Listener(self._look_s)
-        self._unreported = ""
+        self._unreported = self._kept = ""
         self._backoff_s = FIRST_BACKOFF_S
         self._retry_at = 0.0
         self._state: State = "starting"
@@ -362,12 +364,33 @@ class Agent:
         try:
             self._follow(stop)
         except StoreUnavailable as error:
-            self._be("stale", str(error))
+            self._be("stale", str(error) + self._kept)
+            self._start_from_cache()
         except ScatterError as error:
             self._be("error", str(error), getattr(error, "reason", ""))
         except Exception as error:
             self._be("error", f"{type(error).__name__}: {error}", "internal")
             tell("exception", "scatter.fault")
+
+    def _start_from_cache(self) -> None:
+        """Run what was good last, in a process that has not reached the store yet."""
+        if not self._cache or self._follower.sequence or self._cache.was_read:
+            return
+        try:
+            with lifecycle.WORKING:
+                lifecycle.load()
+                journal = self._cache.journal()
+                journal.catch_up()
+                tip, known = journal.ledger.sequence, journal.ledger.functions
+                self._deployed.look_up(journal.store, tip, self._follower.whole(), known)
+                self._follower.step(journal, [])
+        except ScatterError as error:
+            tell("warning", "scatter.not_cached", reason=str(error))
+        else:
+            tell("info", "scatter.from_cache", sequence=tip)
+            self._kept = f" Until then it runs release {tip} as it was kept here."
+            self._be("stale", self._reason + self._kept)
+        self._deployed.forget()
 
     def _pause(self, stop: native.Flag) -> None:
         """Wait before the next try: longer each time, and not as long as the others do."""
@@ -422,6 +445,7 @@ class Agent:
                 self.settings.redis_url, self.settings.namespace, **_named(self.settings)
             )
             self._store, self._journal, self._bell = store, Journal(store), store.doorbell()
+            self._journal.on_entry = self._cache.take
         assert self._journal is not None
         assert self._bell is not None
         return self._store, self._journal, self._bell
@@ -458,6 +482,8 @@ class Agent:
         if not (self._follower.waits_for_import or self._follower.was_overtaken):
             self._answer(asked)
         self._deployed.look_up(store, journal.ledger.sequence, self._follower.whole())
+        if self._state == "ready":
+            self._cache.keep(journal, frozenset(self.registry.slots()), self._deployed.seen())
 
     def _heed_replaced(self, journal: Journal) -> None:
         """Begin anew on a log that took the place of the one that was followed."""

@@ -83,6 +83,11 @@ class Deployed:
         self.floor.clear()
         self._done.clear()
 
+    def seen(self) -> dict[str, int]:
+        """Return since which release the code of this process is known, as the store has it."""
+        known = self.floor.copy()
+        return {f"{n} {self.digests[n]}": first for n, first in known.items()} | known
+
     def look_up(
         self,
         store: Store,

@@ -71,6 +71,7 @@ class Journal:
         """Begin with an empty ledger; nothing is read yet.
 
         Attributes:
+            on_entry: Called with each entry that was read and checked, and its sequence.
             replaced: How often the log turned out to be another one and was read anew.
 
         """
@@ -80,6 +81,7 @@ class Journal:
         self._lock = ForkSafeLock()
         self._recent: dict[str, bytes] = {}
         self._tip = 0
+        self.on_entry: Callable[[int, bytes], None] | None = None
         self._in_vain = ("", 0)  # hash and tip at which a replaced log was read for nothing
         self.replaced = 0
 
@@ -158,7 +160,13 @@ class Journal:
         self._recent = dict(tail.recent) or self._recent
         if known > first and tail.entries:
             self.ledger.recognise(tail.entries[0])
-        return [self.ledger.advance(entry) for entry in tail.entries[known - first :]]
+        return [self._advance(entry) for entry in tail.entries[known - first :]]
+
+    def _advance(self, entry: bytes) -> Release:
+        release = self.ledger.advance(entry)
+        if self.on_entry is not None:
+            self.on_entry(release.sequence, entry)
+        return release
 
     def _check_tip(self, tip: int) -> None:
         if tip < self.ledger.sequence:
