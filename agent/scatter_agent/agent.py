@@ -20,6 +20,7 @@ import random
 import secrets
 import threading
 import time
+from typing import Any
 
 from scatter import bases
 from scatter.config import Settings
@@ -34,7 +35,7 @@ from scatter_agent import lifecycle
 from scatter_agent.follower import Follower
 from scatter_agent.health import AgentStatus, State
 from scatter_agent.report import Reporter
-from scatter_agent.tell import tell
+from scatter_agent.tell import begin, tell
 
 LOOK_S = 5.0
 """Seconds between two looks at the log without a ring; ±20 %, so that a fleet spreads out."""
@@ -97,6 +98,9 @@ class Agent:
         self._state: State = "starting"
         self._code = self._reason = ""
         self._since = time.time()
+        self._told: tuple[State, str] = (self._state, "")
+        self._contact_at = 0.0
+        begin()
         self._reporter = Reporter(self._application, secrets.token_hex(4))
 
     # life --------------------------------------------------------------------------------
@@ -166,6 +170,8 @@ class Agent:
             process=self._reporter.process,
             sequence=follower.sequence,
             switched_at=follower.switched_at,
+            switches=follower.switches,
+            contact_at=self._contact_at,
             functions={name: slot.version for name, slot in slots.items()},
             held=tuple(name for name, slot in slots.items() if slot.held),
             refused=follower.refusals(),
@@ -174,19 +180,28 @@ class Agent:
         )
 
     def _be(self, state: State, reason: str = "", code: str = "") -> None:
-        """Take on a state; a change of it is an event."""
-        if (state, reason) == (self._state, self._reason):
+        """Take on a state; a change of it is an event.
+
+        One that comes and goes is not told each time. But what was told last becomes true again,
+        or what is true is told: at once if it is good news, else when it has lasted.
+        """
+        is_new = (state, reason) != (self._state, self._reason)
+        if is_new:
+            self._state, self._reason, self._code, self._since = state, reason, code, time.time()
+        elif self._told == (state, reason):
             return
-        self._state, self._reason, self._code, self._since = state, reason, code, time.time()
-        level = "info" if state in ("ready", "stopped") else "warning"
-        fields = {"code": code} if code else {}
-        tell(
-            level,
+        is_good = state in ("ready", "stopped")
+        fields: dict[str, Any] = {"code": code} if code else {}
+        if tell(
+            "info" if is_good else "warning",
             f"scatter.{state}",
+            always=is_good and state != self._told[0],
+            owed=not is_new,
             reason=reason,
             namespace=self.settings.namespace,
             **fields,
-        )
+        ):
+            self._told = state, reason
 
     def _tracked(self, slot: Slot) -> None:
         """Note that a function was tracked or defined anew; give it its version at once."""
@@ -271,6 +286,7 @@ class Agent:
             releases = journal.catch_up(rung=ring.log)
         except (Untrusted, StoreRefused) as error:
             state = "error", str(error), getattr(error, "reason", "")
+        self._contact_at = time.time()
         self._follower.step(journal, releases)
         self._be(*state)
         self._report(store)
