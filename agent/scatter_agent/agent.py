@@ -182,8 +182,8 @@ class Agent:
     def _be(self, state: State, reason: str = "", code: str = "") -> None:
         """Take on a state; a change of it is an event.
 
-        One that comes and goes is not told each time. But what was told last becomes true again,
-        or what is true is told: at once if it is good news, else when it has lasted.
+        One that comes and goes is not told each time. But a log must not end with a state that is
+        over: that trouble is over is told at once, and trouble that lasts is told when it may be.
         """
         is_new = (state, reason) != (self._state, self._reason)
         if is_new:
