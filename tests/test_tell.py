@@ -7,16 +7,18 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import scatter_agent.tell
 from scatter_agent.agent import Agent
 from scatter_agent.tell import MOST, WINDOW_S, Limiter, tell
+from support import wait_until
 
 from scatter.config import Settings
 from scatter.registry import Registry
+from scatter.server import EmbeddedServer
 from scatter.store.memory import MemoryStore
 
 
@@ -308,3 +310,26 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent(told: Log) -> None:
     done.set()
     holder.join()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_server_that_comes_and_goes_fills_no_log(
+    own_server: Callable[..., EmbeddedServer], told: Log
+) -> None:
+    server = own_server()
+    settings = Settings(redis_url=server.url, namespace="flap")
+    agent = Agent(settings, registry=Registry(), look_s=0.05)
+    agent.start()
+    assert agent.wait(20)
+    for _ in range(4):
+        server.stop()
+        wait_until(lambda: agent.status().state == "stale", "the agent to notice")
+        server = own_server()
+        wait_until(lambda: agent.status().state == "ready", "the agent to be back")
+    agent.stop()
+
+    stale = [line for line in told.lines if "scatter.stale" in line]
+    ready = [line for line in told.lines if "scatter.ready" in line]
+    assert stale
+    assert len(stale) == len(set(stale)), "the same trouble is told once"
+    assert 2 <= len(ready) <= 1 + len(stale), "and its end once for each that was told"
+    assert "scatter.stopped" in told.lines[-1]
