@@ -18,7 +18,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Durations of one side, in seconds."""
+    """Figures of one side: durations in seconds, or shares of one core."""
 
     least: float
     p50: float
@@ -51,6 +51,7 @@ class Row:
         goal: What it should reach.
         reached: Whether it does, here and now; None where there is no goal.
         python: Version of the interpreter that was measured.
+        unit: What the figures are: `s`, or `share` of one core.
 
     """
 
@@ -64,6 +65,11 @@ class Row:
     goal: str = ""
     reached: bool | None = None
     python: str = ".".join(map(str, sys.version_info[:3]))
+    unit: str = "s"
+
+    def show(self, value: float) -> str:
+        """Return a figure of this row for people."""
+        return f"{value:.2%}" if self.unit == "share" else show(value)
 
     def fields(self) -> dict[str, Any]:
         """Return the row as JSON fields."""
@@ -154,9 +160,9 @@ def markdown(rows: Sequence[Row]) -> str:
         sample = row.sample
         ratio = f"{row.ratio:.2f}×" if row.ratio else ""
         spread = f"{row.spread[0]:.2f} to {row.spread[1]:.2f}" if row.spread else ""
-        floor = f"{row.against} ({show(row.floor.p50)})" if row.floor else ""
+        floor = f"{row.against} ({row.show(row.floor.p50)})" if row.floor else ""
         reached = {True: "✓", False: "✗", None: ""}[row.reached]
-        cells = [row.benchmark, row.what, row.python, show(sample.least), show(sample.p50)]
-        cells += [show(sample.p99), floor, ratio, spread, row.goal, reached]
+        cells = [row.benchmark, row.what, row.python, row.show(sample.least), row.show(sample.p50)]
+        cells += [row.show(sample.p99), floor, ratio, spread, row.goal, reached]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

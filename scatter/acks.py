@@ -29,7 +29,8 @@ class Acks:
         held: Reports of those that keep one of its functions where somebody moved it by hand.
         refused: (report, refusals) of those that would not take all of it.
         behind: Reports of those that have not answered.
-        elapsed_s: Seconds from asking to the last answer, or to giving up.
+        elapsed_s: Seconds from the release, where its moment was given, else from asking, to
+            the last answer or to giving up.
 
     """
 
@@ -76,6 +77,7 @@ def wait_for(
     *,
     timeout_s: float,
     functions: Iterable[str] = (),
+    released_at: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Acks:
     """Wait until every live process has answered release `sequence`.
@@ -87,6 +89,7 @@ def wait_for(
         timeout_s: How long to wait at most.
         functions: Names that the release changed: only processes that have one of these, and
             only refusals of these, count. None: all.
+        released_at: When writing the release began, by `clock`, if that is known.
         clock: For tests.
 
     Raises:
@@ -101,7 +104,8 @@ def wait_for(
         behind = [report for report in reports if report.sequence < sequence]
         elapsed_s = clock() - began
         if not behind or elapsed_s >= timeout_s:
-            return _sorted(reports, behind, names, elapsed_s)
+            since = began if released_at is None else released_at
+            return _sorted(reports, behind, names, clock() - since)
         waiting = {report.id for report in behind}
         if not waiting <= listening:
             doorbell.listen(log=False, processes=waiting)

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from scatter.errors import UsageError
-from scatter.groups import GROUP_SCHEMES, Malformed, is_group, parse_group
+from scatter.groups import GROUP_SCHEMES, is_group, parse_group
 
 DEFAULT_URL = "redis://localhost:6379"
 DEFAULT_NAMESPACE = "default"
@@ -258,7 +258,7 @@ def _url_lacks(url: str) -> str:
 def _group_lacks(url: str) -> str:
     try:
         parse_group(url)
-    except Malformed as lack:
+    except UsageError as lack:
         return str(lack)
     return ""
 

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlencode
 
+from scatter.errors import UsageError
+
 Node = tuple[str, int]
 """Host and port."""
 
@@ -24,10 +26,6 @@ _FORM = re.compile(
 )
 _NODE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 _OF_THE_SENTINELS = ("sentinel_username", "sentinel_password")
-
-
-class Malformed(ValueError):
-    """A URL lacks something; the text says what was expected, and nothing of the URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +59,22 @@ def parse_group(url: str) -> Group:
     """Return what the URL of a group says.
 
     Raises:
-        Malformed: It is no such URL.
+        UsageError: It is no such URL; the text says what it lacks, and nothing of the URL.
 
     """
     scheme = url.partition("://")[0]
     is_cluster = scheme.endswith("cluster")
     found = _FORM.fullmatch(url)
     if found is None:
-        raise Malformed(_HOSTS)
+        raise UsageError(_HOSTS)
     nodes = _nodes(found["nodes"], _PORT if is_cluster else _SENTINEL_PORT)
     query = dict(parse_qsl(found["query"] or "", keep_blank_values=True))
     if "db" in query:
-        raise Malformed(_CLUSTER_DB if is_cluster else "the database as the path's second part")
+        raise UsageError(_CLUSTER_DB if is_cluster else "the database as the path's second part")
     master, database = _cluster_path(found) if is_cluster else _sentinel_path(found)
     others = {key: value for key, value in query.items() if key not in _OF_THE_SENTINELS}
     if is_cluster and len(others) < len(query):
-        raise Malformed("no log-in for sentinels in the address of a cluster")
+        raise UsageError("no log-in for sentinels in the address of a cluster")
     return Group(
         is_cluster=is_cluster,
         nodes=nodes,
@@ -95,23 +93,23 @@ def _nodes(text: str, default_port: int) -> tuple[Node, ...]:
         found = _NODE.fullmatch(part)
         port = int(found["port"] or default_port) if found else 0
         if found is None or not 0 < port < 1 << 16:
-            raise Malformed(_HOSTS)
+            raise UsageError(_HOSTS)
         nodes.append((found["host"].strip("[]"), port))
     return tuple(dict.fromkeys(nodes))
 
 
 def _cluster_path(found: re.Match[str]) -> tuple[str, int]:
     if (found["path"] or "").strip("/") not in ("", "0"):
-        raise Malformed(_CLUSTER_DB)
+        raise UsageError(_CLUSTER_DB)
     return "", 0
 
 
 def _sentinel_path(found: re.Match[str]) -> tuple[str, int]:
     master, _, database = (found["path"] or "").strip("/").partition("/")
     if not master:
-        raise Malformed("the master's name, as the sentinels know it, as the path")
+        raise UsageError("the master's name, as the sentinels know it, as the path")
     if database and not (database.isascii() and database.isdecimal()):
-        raise Malformed("a database that is a whole number")
+        raise UsageError("a database that is a whole number")
     return unquote(master), int(database or 0)
 
 

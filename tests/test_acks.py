@@ -88,6 +88,20 @@ def ids(reports: tuple[ProcessReport, ...]) -> list[int]:
 # waiting ---------------------------------------------------------------------------------
 
 
+def test_the_time_until_the_answers_begins_with_the_release_where_that_is_known() -> None:
+    store = MemoryStore("shop")
+    tell(store, process(1, 7))
+    now = iter([100.0, 100.5, 101.0, 200.0, 200.5, 201.0])
+
+    asked = wait_for(store, store.doorbell(), 7, timeout_s=9, clock=lambda: next(now))
+    assert 0 < asked.elapsed_s <= 1.0
+    now = iter([100.0, 100.5, 101.0])
+    told = wait_for(
+        store, store.doorbell(), 7, timeout_s=9, released_at=90.0, clock=lambda: next(now)
+    )
+    assert 10.0 < told.elapsed_s <= 11.0, "also what passed before anybody was asked"
+
+
 def test_nobody_to_wait_for_is_answered_at_once(stores: Callable[[], Store]) -> None:
     store = stores()
     acks = wait_for(store, store.doorbell(), 1, timeout_s=20)

@@ -813,7 +813,7 @@ def test_waiting_for_a_log_that_cannot_be_read_is_in_vain(away: Away) -> None:
     away.run("DEL", "scatter:{shop}:log")
     away.push(f="f1")
     assert agent.wait(20)
-    assert away.calls() == "f1 g0 h0"
+    away.until("f1 g0 h0")
 
 
 def test_a_wrong_password_is_an_error_until_it_is_right(away: Away) -> None:

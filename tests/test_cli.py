@@ -746,8 +746,8 @@ def test_a_release_that_a_worker_refuses_is_partial_and_status_shows_why(
 def report(releases: Releases, pid: int, **fields: Any) -> None:
     """Have a process report."""
     found = ProcessReport(
-        id=str(pid), host="web", pid=pid, application="shop", python="3.12.1", sequence=2,
-        **{"state": "ready", **fields},
+        id=str(pid), host="web", pid=pid, application="shop", python="3.12.1",
+        **{"state": "ready", "sequence": 2, **fields},
     )  # fmt: skip
     releases.journal.store.write_report(found.id, write_report(found), 60.0)
 
@@ -849,6 +849,297 @@ def test_status_without_processes_says_what_is_missing(pushed: Shell) -> None:
     assert done.err == (
         "No process has reported. Does your application call scatter_agent.start()?\n"
     )
+
+
+# the fleet on one screen -------------------------------------------------------------------
+
+
+def test_processes_that_are_alike_are_one_row_and_those_in_trouble_come_first(
+    pushed: Shell, releases: Releases
+) -> None:
+    refusal = Refusal(function="pricing:score", version=2, reason="missing-import", message="No.")
+    for pid in range(1, 101):
+        report(releases, pid, functions={"pricing:score": 2, "pricing:rank": 1})
+    report(releases, 101, refused=(refusal,), functions={"pricing:score": 1, "pricing:rank": 1})
+    report(releases, 102, sequence=1, functions={"pricing:score": 1, "pricing:rank": 1})
+    report(releases, 103, held=("pricing:score",), functions={"pricing:score": 0})
+
+    done = pushed.terminal("status", NO_COLOR="1")
+    lines = plain(done.out)
+
+    assert len(lines) <= 24, "one screen"
+    assert [line for line in lines if len(line) > 80] == []
+    assert (
+        "103 processes at release 2: 102 current, 1 behind, 1 with refusals, 1 with holds"
+    ) in " ".join(lines)
+    rows = [line.split()[0] for line in lines if re.match(r"web:\d+ ", line)]
+    assert rows == ["web:101", "web:102", "web:103", "web:1"]
+    assert any(re.match(r"web:1 and 99 more +shop .* current$", line) for line in lines)
+    assert any("100/103 (deployed, v1 ×2)" in line for line in lines)
+    everything = pushed("status", "--all").out
+    assert len(re.findall(r"^web:\d+ +shop ", everything, re.M)) == 103
+    assert len(pushed("status", "--json").json("status")["processes"]) == 103
+
+
+def test_of_many_functions_those_come_first_that_do_not_run_everywhere(
+    shell: Shell, releases: Releases
+) -> None:
+    names = [f"f{number:02}" for number in range(40)]
+    text = "".join(f"\n\n@scatter.track\ndef {name}():\n    return 1\n" for name in names)
+    shell.file.write_text(f"import scatter\n{text}")
+    assert shell("push", "--wait", "0").code == 0
+    running = {f"pricing:{name}": 1 for name in names}
+    report(releases, 1, sequence=1, functions=running)
+    report(releases, 2, sequence=1, functions=running | {"pricing:f33": 0})
+
+    shown = shell("status").out
+
+    assert re.search(r"^FUNCTION .*\npricing:f33 +v1 +1/2 \(deployed\) ", shown)
+    assert "… and 25 more (scatter status --all)" in shown
+    assert len(re.findall(r"^pricing:f\d\d +v1 ", shown, re.M)) == 15
+    assert len(re.findall(r"^pricing:f\d\d +v1 ", shell("status", "--all").out, re.M)) == 40
+
+
+def test_status_says_why_a_process_is_behind(pushed: Shell, releases: Releases) -> None:
+    report(releases, 1, sequence=1, functions={"pricing:score": 1})
+    report(releases, 2, sequence=1, state="stale", reason="Redis is gone.")
+
+    shown = pushed("status").out
+
+    assert "2 processes at release 2: 2 behind, 1 not ready\n" in shown
+    assert re.search(r"^1 behind, in web:1\n  It lives and has not answered yet: ", shown, re.M)
+    assert re.search(r"^stale, in web:2\n  Redis is gone\.$", shown, re.M)
+
+
+def test_status_says_where_newer_code_keeps_a_release_out(
+    pushed: Shell, releases: Releases
+) -> None:
+    report(releases, 1, functions={"pricing:score": 0, "pricing:rank": 1})
+
+    shown = pushed("status").out
+    assert "\n\npricing:score deployed in place of v2, in web:1\n  Its code there was" in shown
+
+
+# what is live and not in git ------------------------------------------------------------------
+
+
+def git(shell: Shell, *arguments: str) -> str:
+    who = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=shell.folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(pushed: Shell) -> Shell:
+    """The terminal, in a repository whose HEAD is what is live."""
+    git(pushed, "init", "-q", "-b", "main")
+    git(pushed, "add", "-A")
+    git(pushed, "commit", "-q", "-m", "as it is live")
+    return pushed
+
+
+def test_status_in_a_repository_that_has_what_is_live_says_nothing_of_git(
+    repository: Shell,
+) -> None:
+    assert "git" not in repository("status").out
+    body = repository("status", "--json").json("status")["git"]
+    assert body == {"head": git(repository, "rev-parse", "HEAD"), "not_in_head": [], "unclear": {}}
+
+
+def test_status_lists_what_is_live_and_not_in_head(repository: Shell) -> None:
+    repository.edit("RATE = 3", "RATE = 4")
+    repository.edit("def rank", "def fresh():\n    return 1\n\n\n@scatter.track\ndef rank")
+    assert repository("push", "--wait", "0").code == 0
+
+    done = repository("status")
+
+    assert (done.code, done.err) == (0, NO_PROCESS)
+    assert re.search(
+        r"^live, not in git HEAD: pricing:score v3 by ann@example\.org, \d+ s ago$", done.out, re.M
+    )
+    assert "live, not in git HEAD, which has no such function: pricing:fresh v1 by" in done.out
+    assert "pricing:rank v" not in done.out
+    body = repository("status", "--json").json("status")["git"]["not_in_head"]
+    assert [(one["function"], one["version"], one["in_head"]) for one in body] == [
+        ("pricing:fresh", 1, False),
+        ("pricing:score", 3, True),
+    ]
+    assert body[0]["author"] == "ann@example.org"
+    lines = plain(repository.terminal("status").out)
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_status_without_git_leaves_it_out(repository: Shell) -> None:
+    repository.edit("RATE = 3", "RATE = 4")
+    repository("push", "--wait", "0")
+
+    assert "git" not in repository("status", "--no-git").out
+    assert repository("status", "--no-git", "--json").json("status")["git"] is None
+    assert "git" not in repository("status", PATH="/nonexistent").out
+
+
+def test_the_deployed_code_is_not_compared_with_git(repository: Shell) -> None:
+    repository.edit("RATE = 3", "RATE = 4")
+    repository("push", "--wait", "0")
+    repository("release", "score=0", "--wait", "0")
+
+    assert "git" not in repository("status").out
+
+
+def test_many_functions_that_are_not_in_head_are_cut_short(repository: Shell) -> None:
+    text = "".join(f"\n\n@scatter.track\ndef f{n}():\n    return 1\n" for n in range(14))
+    repository.file.write_text(PRICING.replace("RATE = 2", "RATE = 3") + text)
+    repository("push", "--wait", "0")
+
+    shown = repository("status").out
+
+    assert shown.count("which has no such function: ") == 10
+    assert "live, not in git HEAD: 4 more (scatter status --json)" in shown
+
+
+def test_in_the_repository_of_another_program_it_is_said_once(repository: Shell) -> None:
+    git(repository, "mv", "pricing.py", "other.py")
+    git(repository, "commit", "-q", "-m", "moved")
+
+    shown = repository("status").out
+
+    assert shown.count("git HEAD") == 1
+    assert "any function\n  Is this the working tree of another program?" in shown
+
+
+def test_a_git_that_fails_never_breaks_status(repository: Shell) -> None:
+    tree = git(repository, "rev-parse", "HEAD^{tree}")
+    (repository.folder / ".git/objects" / tree[:2] / tree[2:]).unlink()
+
+    done = repository("status")
+
+    assert (done.code, "pricing:score" in done.out) == (0, True)
+    assert re.search(r"^Not compared with git: `git archive` failed: ", done.err, re.M)
+    assert "git archive" in repository("status", "--json").json("status")["git"]["error"]
+
+
+def test_a_fault_of_the_comparison_never_breaks_status(
+    repository: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr("scatter.workspace.compare_with_head", broken)
+
+    done = repository("status")
+    assert done.code == 0
+    assert "Not compared with git: RecursionError('too deep')\n" in done.err
+
+
+# waiting for a release --------------------------------------------------------------------
+
+
+NO_PROCESS = "No process has reported. Does your application call scatter_agent.start()?\n"
+
+
+def test_waiting_returns_when_every_process_has_applied_the_newest_release(
+    shell: Shell, start_worker: Callable[[], Worker]
+) -> None:
+    start_worker()
+    start_worker()
+    shell.edit("RATE = 2", "RATE = 3")
+    assert shell("push", "--wait", "0").code == 0
+
+    done = shell("status", "--wait", "--timeout", "20")
+
+    assert (done.code, done.err) == (0, "")
+    assert re.fullmatch(r"Release 1: applied by 2 of 2 processes, in \d+ ms\n", done.out)
+    body = shell("status", "--wait", "--json").json("wait")
+    assert (body["sequence"], len(body["applied"])) == (1, 2)
+    assert (body["held"], body["refused"], body["behind"]) == ([], {}, [])
+    assert 0 <= body["elapsed_s"] < 60
+
+
+def test_waiting_is_over_as_soon_as_the_last_process_answers(
+    shell: Shell, start_worker: Callable[[], Worker]
+) -> None:
+    worker = start_worker()
+    worker.process.send_signal(signal.SIGSTOP)
+    assert shell("push", "--wait", "0").code == 0
+    waiting = shell.start("status", "--wait", "--timeout", "60")
+    assert waiting.poll() is None
+    worker.process.send_signal(signal.SIGCONT)
+
+    out, err = finish(waiting)
+
+    assert (waiting.returncode, err) == (0, "")
+    assert out.startswith("Release 1: applied by 1 of 1 process, in ")
+
+
+def test_waiting_in_vain_is_partial_and_names_who_did_not_answer(
+    pushed: Shell, releases: Releases
+) -> None:
+    report(releases, 1, functions={"pricing:score": 2})
+    for pid in range(2, 7):
+        report(releases, pid, sequence=1, functions={"pricing:score": 1})
+
+    done = pushed("status", "--wait", "--timeout", "0.05")
+
+    assert (done.code, done.out) == (4, "")
+    assert re.fullmatch(
+        r"Error: Release 2: applied by 1 of 6 processes, not answered by 5 \(shop web:2, "
+        r"shop web:3, shop web:4 and 2 more\), in \d+ ms\n",
+        done.err,
+    )
+    done = pushed("status", "--wait", "--timeout", "0", "--json")
+    assert done.code == 4
+    assert json.loads(done.out)["wait"]["behind"] == ["2", "3", "4", "5", "6"]
+
+
+def test_waiting_tells_refused_from_held_and_held_is_done(
+    pushed: Shell, releases: Releases
+) -> None:
+    report(releases, 1, held=("pricing:score",), functions={"pricing:score": 1})
+    done = pushed("status", "--wait")
+    assert done.code == 0
+    assert done.out.startswith("Release 2: applied by 0 of 1 process, held by 1 (shop web:1), in ")
+
+    refusal = Refusal(function="pricing:score", version=2, reason="missing-import", message="No.")
+    report(releases, 2, refused=(refusal,), functions={"pricing:score": 1})
+    done = pushed("status", "--wait", "--json")
+
+    assert done.code == 4
+    body = json.loads(done.out)["wait"]
+    assert (body["held"], body["refused"]["2"][0]["reason"]) == (["1"], "missing-import")
+    assert "held by 1 (shop web:1), refused by 1 (shop web:2), in" in done.err
+
+
+def test_waiting_for_an_older_release_counts_only_its_functions(
+    pushed: Shell, releases: Releases
+) -> None:
+    report(releases, 1, sequence=1, functions={"pricing:score": 1})
+    report(releases, 2, sequence=0, functions={"other:name": 0})
+
+    done = pushed("status", "--wait", "1")
+
+    assert done.code == 0
+    assert done.out.startswith("Release 1: applied by 1 of 1 process, in ")
+
+
+def test_waiting_without_processes_or_releases_is_no_failure(shell: Shell) -> None:
+    done = shell("status", "--wait")
+    assert done == Done(0, "", "The log is empty: nothing was released yet.\n")
+    assert shell("status", "--wait", "--json").json("wait") is None
+    shell("push", "--wait", "0")
+
+    done = shell("status", "--wait")
+
+    assert done == Done(0, "Release 1: no process runs its functions under an agent.\n", "")
+
+
+def test_waiting_for_what_was_never_released_is_a_mistake(pushed: Shell) -> None:
+    done = pushed("status", "--wait", "9")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "Error: There is no release 9; the newest is 2.\n"
+    assert pushed("status", "2").code == 2
 
 
 # watch ------------------------------------------------------------------------------------
@@ -1156,7 +1447,7 @@ def test_json_of_an_empty_namespace_is_an_empty_list_and_no_message(
     done = shell(command, "--json")
 
     body = done.json(kind)
-    assert body in ([], {"sequence": 0, "functions": [], "processes": []})
+    assert body in ([], {"sequence": 0, "functions": [], "processes": [], "git": None})
     assert done.err == ""
 
 

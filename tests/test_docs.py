@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from types import ModuleType
 import click
 import pytest
 from scatter_agent.plan import MAX_RETRY_S, RETRIED, RETRY_S
+from scatter_agent.tell import tell
 from support import ROOT, wait_until
 
 from scatter.cli.app import cli
@@ -174,9 +176,11 @@ def states() -> list[str]:
 
 def fields_of(call: ast.Call, file: Path) -> set[str]:
     """Return the fields that a call gives an event, also those in a dictionary that it spreads."""
-    fields = {k.arg for k in call.keywords if k.arg}
+    fields = {k.arg for k in call.keywords if k.arg} - set(inspect.signature(tell).parameters)
     spread = {ast.unparse(k.value) for k in call.keywords if not k.arg}
     for node in ast.walk(ast.parse(file.read_text("utf-8"))) if spread else ():
+        if isinstance(node, ast.AnnAssign) and node.value:
+            node = ast.Assign([node.target], node.value)
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in spread:
             dicts = [part for part in ast.walk(node.value) if isinstance(part, ast.Dict)]
             fields |= {c for each in dicts for key in each.keys for c in constants(key)}
@@ -198,7 +202,7 @@ def events_in_source() -> dict[str, tuple[set[str], set[str]]]:
             for state in states():
                 quiet = "info" if state in ("ready", "stopped") else "warning"
                 found[f"scatter.{state}"] = ({quiet}, fields_of(node, file))
-        for event in filter(re.compile(r"scatter\.[a-z]+").fullmatch, constants(arguments[0])):
+        for event in filter(re.compile(r"scatter\.[a-z_]+").fullmatch, constants(arguments[0])):
             levels, fields = found.setdefault(event, (set(), set()))
             levels.add("error" if level == "exception" else level)
             fields |= fields_of(node, file)

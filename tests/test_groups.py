@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scatter.config import check_url, redact
-from scatter.groups import Group, Malformed, parse_group
+from scatter.errors import UsageError
+from scatter.groups import Group, parse_group
 
 
 def test_an_address_of_sentinels_says_all_that_is_needed() -> None:
@@ -44,7 +45,7 @@ def test_whatever_is_no_address_is_malformed_and_nothing_else(rest: str) -> None
     for scheme in ("redis+sentinel", "rediss+cluster"):
         try:
             group = parse_group(f"{scheme}://{rest}")
-        except Malformed:
+        except UsageError:
             continue
         assert group.nodes
         assert check_url(f"{scheme}://{rest}")

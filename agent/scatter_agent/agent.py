@@ -22,6 +22,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from scatter import bases, native
 from scatter.config import Settings
@@ -40,7 +41,7 @@ from scatter_agent.follower import Follower
 from scatter_agent.health import AgentStatus, State
 from scatter_agent.listen import IMPORT_S, LOOK_S, Listener
 from scatter_agent.report import Reporter
-from scatter_agent.tell import tell
+from scatter_agent.tell import begin, tell
 from scatter_agent.terms import AT_ONCE, Terms
 
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.05, 5.0
@@ -117,6 +118,9 @@ class Agent:
         self._state: State = "starting"
         self._code = self._reason = ""
         self._since = time.time()
+        self._told: tuple[State, str] = (self._state, "")
+        self._contact_at = 0.0
+        begin()
         self._reporter = Reporter(self._application, secrets.token_hex(4), self._terms.labels)
 
     # life --------------------------------------------------------------------------------
@@ -264,6 +268,8 @@ class Agent:
             process=self._reporter.process,
             sequence=follower.sequence,
             switched_at=follower.switched_at,
+            switches=follower.switches,
+            contact_at=self._contact_at,
             functions={name: slot.version for name, slot in slots.items()},
             held=tuple(name for name, slot in slots.items() if slot.held),
             refused=follower.refusals(),
@@ -312,20 +318,30 @@ class Agent:
             self._bell.wake()
 
     def _be(self, state: State, reason: str = "", code: str = "") -> None:
-        """Take on a state; a change of it is an event."""
-        if (state, reason) == (self._state, self._reason):
+        """Take on a state; a change of it is an event.
+
+        One that comes and goes is not told each time. But a log must not end with a state that is
+        over: that trouble is over is told at once, and trouble that lasts is told when it may be.
+        """
+        is_new = (state, reason) != (self._state, self._reason)
+        if is_new:
+            self._state, self._reason, self._code, self._since = state, reason, code, time.time()
+        elif self._told == (state, reason):
             return
-        self._state, self._reason, self._code, self._since = state, reason, code, time.time()
-        level = "info" if state in ("ready", "stopped") else "warning"
-        fields = {"code": code} if code else {}
-        tell(
-            level,
+        is_good = state in ("ready", "stopped")
+        fields: dict[str, Any] = {"code": code} if code else {}
+        if tell(
+            "info" if is_good else "warning",
             f"scatter.{state}",
+            always=is_good and state != self._told[0],
+            owed=not is_new,
             reason=reason,
             namespace=self.settings.namespace,
             **fields,
-        )
-        self._terms.callbacks.health(self.status())
+        ):
+            self._told = state, reason
+        if is_new:
+            self._terms.callbacks.health(self.status())
 
     def _tracked(self, slot: Slot) -> None:
         """Note that a function was tracked or defined anew; give it its version at once."""
@@ -470,6 +486,7 @@ class Agent:
             releases = journal.catch_up(rung=ring.log)
         except (Untrusted, StoreRefused) as error:
             state = "error", str(error), getattr(error, "reason", "")
+        self._contact_at = time.time()
         self._listener.found(bool(releases))
         self._heed_replaced(journal)
         known = journal.ledger.functions

@@ -48,6 +48,7 @@ class Follower:
         deployed: What the process was deployed with.
         sequence: Last release applied or refused.
         switched_at: When something was last switched, seconds since the epoch; 0: never.
+        switches: How often something was.
         waits_for_import: Some functions belong to modules that are still being imported.
         was_overtaken: Somebody moved a function while its version was linked: step again.
 
@@ -75,6 +76,7 @@ class Follower:
         self.floor: dict[str, int] = {}
         self.sequence = 0
         self.switched_at = 0.0
+        self.switches = 0
         self.waits_for_import = False
         self.was_overtaken = False
         self._importing: dict[str, float] = {}
@@ -259,6 +261,7 @@ class Follower:
             self.was_overtaken = True
             return False
         self.switched_at = time.time()
+        self.switches += 1
         for name, function in move.prepared.fetched.items():
             attach(function, name)
         for change in move.changes:

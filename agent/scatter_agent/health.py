@@ -26,6 +26,8 @@ class AgentStatus:
         process: Id of this process in reports.
         sequence: Last release applied or refused.
         switched_at: When something was last switched, seconds since the epoch; 0: never.
+        switches: How often the agent has switched functions, several in one step counting once.
+        contact_at: When the store last answered, seconds since the epoch; 0: never.
         functions: Function → running version; 0: the deployed code.
         held: Functions that stay where they were moved to by hand.
         refused: Versions that would not run here.
@@ -45,6 +47,8 @@ class AgentStatus:
     process: str = ""
     sequence: int = 0
     switched_at: float = 0.0
+    switches: int = 0
+    contact_at: float = 0.0
     functions: Mapping[str, int] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()

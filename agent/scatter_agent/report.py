@@ -30,7 +30,13 @@ COMMIT_VARIABLES = (
 
 
 class Reporter:
-    """Writes the report of one process, when it has changed or is about to expire."""
+    """Writes the report of one process, when it has changed or is about to expire.
+
+    Attributes:
+        process: Id of the process.
+        next_beat: When the next sign of life is due, by `time.monotonic`.
+
+    """
 
     def __init__(
         self, application: str, token: str, labels: Mapping[str, str] | None = None
@@ -44,7 +50,7 @@ class Reporter:
         self._commit = _first_of(COMMIT_VARIABLES)
         self.process = f"{self._host}-{self._pid}-{token}"
         self._written = b""
-        self._next_beat = 0.0
+        self.next_beat = 0.0
 
     def __repr__(self) -> str:
         return f"<Reporter of {self.process}>"
@@ -58,12 +64,12 @@ class Reporter:
         report = write_report(self._report(status))
         now = time.monotonic()
         if report == self._written and (
-            now < self._next_beat or store.keep_report(self.process, TTL_S)
+            now < self.next_beat or store.keep_report(self.process, TTL_S)
         ):
-            self._next_beat = self._next_beat if now < self._next_beat else _next(now)
+            self.next_beat = self.next_beat if now < self.next_beat else _next(now)
             return
         store.write_report(self.process, report, TTL_S)
-        self._written, self._next_beat = report, _next(now)
+        self._written, self.next_beat = report, _next(now)
 
     def _report(self, status: AgentStatus) -> ProcessReport:
         return ProcessReport(

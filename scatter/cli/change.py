@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -92,6 +93,7 @@ def push_(
     workspace = open_workspace(chosen, track or settings.track, strict=not only, secrets=secrets)
     before = dict(releases.functions())
     candidates = _chosen(releases, workspace, only, check_allow(allow))
+    began = time.monotonic()
     pushed = releases.push(candidates, message=message, force=force, dry_run=dry_run)
     changed = {
         n: v for n, v in pushed.versions.items() if n not in before or before[n].version != v
@@ -117,7 +119,7 @@ def push_(
         say(f"{verb} {listed}")
         _explain(explained, before, dry_run)
     if not dry_run:
-        _acknowledge(client.releases, pushed.release, wait_s)
+        _acknowledge(client.releases, pushed.release, wait_s, began)
 
 
 def _explain(
@@ -201,8 +203,10 @@ def release_(
     if len(wanted) < len(versions):
         raise UsageError("A function is named twice. Give each one version.")
     releases = client_of(ctx).releases
+    releases.journal.catch_up()  # connected, so that what is timed is the release
+    began = time.monotonic()
     release = releases.release(wanted, message=message, dry_run=dry_run)
-    _tell(releases, release, wait_s, dry_run, as_json)
+    _tell(releases, release, wait_s, dry_run, as_json, began)
 
 
 def _parse_version(text: str) -> tuple[str, int]:
@@ -241,8 +245,10 @@ def rollback_(
     scatter rollback --to 41         everything to how it was after release 41
     """
     releases = client_of(ctx).releases
+    releases.journal.catch_up()  # connected, so that what is timed is the release
+    began = time.monotonic()
     release = releases.rollback(*names, to=to, message=message, dry_run=dry_run)
-    _tell(releases, release, wait_s, dry_run, as_json)
+    _tell(releases, release, wait_s, dry_run, as_json, began)
 
 
 @click.command()
@@ -299,7 +305,12 @@ def _confirm(question: str) -> bool:
 
 
 def _tell(
-    releases: Releases, release: Release | None, wait_s: float, dry_run: bool, as_json: bool
+    releases: Releases,
+    release: Release | None,
+    wait_s: float,
+    dry_run: bool,
+    as_json: bool,
+    began: float,
 ) -> None:
     """Say what a release changed or would change, and who took it."""
     if as_json:
@@ -310,11 +321,11 @@ def _tell(
         listed = ", ".join(f"{c.function} {number_of(c.version)}" for c in release.changes)
         say(f"{'Would be release' if dry_run else 'Release'} {release.sequence}: {listed}")
     if not dry_run:
-        _acknowledge(releases, release, wait_s)
+        _acknowledge(releases, release, wait_s, began)
 
 
-def _acknowledge(releases: Releases, release: Release | None, wait_s: float) -> None:
-    """Wait for the processes, and say how many took the release.
+def _acknowledge(releases: Releases, release: Release | None, wait_s: float, began: float) -> None:
+    """Wait for the processes, and say how many took the release, and how long after it `began`.
 
     Raises:
         PartialRelease: Not all did, or nobody could be asked.
@@ -327,7 +338,14 @@ def _acknowledge(releases: Releases, release: Release | None, wait_s: float) -> 
     store, number = releases.journal.store, release.sequence
     names = [change.function for change in release.changes]
     try:
-        acks = wait_for(store, store.doorbell(), number, timeout_s=wait_s, functions=names)
+        acks = wait_for(
+            store,
+            store.doorbell(),
+            number,
+            timeout_s=wait_s,
+            functions=names,
+            released_at=began,
+        )
     except ScatterError as error:
         raise PartialRelease(
             f"Release {number} is in the log, but the processes could not be asked: {error}",

@@ -125,8 +125,8 @@ def facts(rows: Iterable[tuple[str, str]]) -> None:
             data(f"  {click.style(shown, fg='cyan')}  {line}")
 
 
-def note(headline: str, text: str) -> None:
-    """Print a headline and, indented, what there is to say of it."""
+def note(headline: str, text: str = "") -> None:
+    """Print a headline and, indented, what else there is to say of it."""
     lines = [*_folded(printable(headline), _room()), *_folded(printable(text), _room(), "  ")]
     data("\n".join(lines))
 

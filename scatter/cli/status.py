@@ -1,123 +1,170 @@
-"""The command `status`: which process runs what, and why it does not run something else."""
+"""The command `status`: the fleet on one screen, and waiting for a release to be answered."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from scatter.cli.app import as_json, client_of
-from scatter.cli.output import ago, data, data_json, note, number_of, say, table, who
+from scatter.cli.app import as_json, client_of, settings_of
+from scatter.cli.output import data, data_json, say
 from scatter.cli.read import function_fields
+from scatter.errors import NotFound, PartialRelease, UsageError
 
 if TYPE_CHECKING:
-    from scatter.model import FunctionState, ProcessReport
+    from collections.abc import Sequence
 
-_NAMED = 3
-"""How many processes a note names before it says how many more there are."""
+    from scatter.acks import Acks
+    from scatter.model import ProcessReport, Release
+    from scatter.releases import Releases
 
 
 @click.command()
+@click.argument("release", required=False, type=click.IntRange(min=1))
+@click.option("-a", "--all", "everything", is_flag=True, help="Each process and function in a row.")
+@click.option("--no-git", is_flag=True, help="Do not compare what is live with git HEAD.")
+@click.option("--wait", is_flag=True, help="Wait until every process has answered RELEASE.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long --wait waits at most.",
+)
 @as_json
 @click.pass_context
-def status_(ctx: click.Context, as_json: bool) -> None:
+def status_(
+    ctx: click.Context,
+    release: int | None,
+    everything: bool,
+    no_git: bool,
+    wait: bool,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
     """Show which process runs what. Also who is behind, and what was refused and why.
+
+    In a git working tree it shows, too, what is live and is not in HEAD as it is live.
+
+    With --wait it returns when every running process has applied or refused RELEASE, by default
+    the newest; it fails with 4 if one refused it or did not answer in time.
 
     \b
     scatter status
+    scatter status --all             a row for each process
     scatter status --json            all that the processes report
+    scatter status --wait 41 --timeout 30
     """
+    if wait:
+        _wait(client_of(ctx).releases, release, timeout_s, as_json)
+        return
+    if release is not None:
+        raise UsageError(f"Found a release, {release}, which is for --wait: add it.")
+    _show(ctx, everything, no_git, as_json)
+
+
+def _show(ctx: click.Context, everything: bool, no_git: bool, as_json: bool) -> None:
+    from scatter.cli import fleet, in_git
     from scatter.reports import read_reports
 
     releases = client_of(ctx).releases
     functions = releases.functions()
     tip = releases.journal.ledger.sequence
     reports = read_reports(releases.journal.store)
-    if as_json:
-        body = {
-            "sequence": tip,
-            "functions": [function_fields(s) for s in functions.values()],
-            "processes": [asdict(r) for r in reports],
-        }
-        data_json("status", body)
-    elif not functions and not reports:
+    if not as_json and not functions and not reports:
         say("No functions and no processes yet. Start with `scatter demo`.")
-    else:
-        _show(functions, reports, tip)
+        return
+    if not as_json:
+        fleet.show(functions, reports, tip, everything=everything)
+    at_head, error = (None, "") if no_git else in_git.compare(releases, functions, settings_of(ctx))
+    if not as_json:
+        in_git.show(at_head, error, functions)
+        return
+    body = {
+        "sequence": tip,
+        "functions": [function_fields(s) for s in functions.values()],
+        "processes": [asdict(r) for r in reports],
+        "git": in_git.fields(at_head, error, functions),
+    }
+    data_json("status", body)
 
 
-def _show(
-    functions: Mapping[str, FunctionState], reports: Sequence[ProcessReport], tip: int
-) -> None:
-    if functions:
-        _show_functions(functions, reports)
-        data("")
-    if reports:
-        _show_processes(reports, tip)
-        _show_troubles(reports)
-    else:
-        say("No process has reported. Does your application call scatter_agent.start()?")
+# waiting ---------------------------------------------------------------------------------
 
 
-def _show_functions(
-    functions: Mapping[str, FunctionState], reports: Sequence[ProcessReport]
-) -> None:
-    rows = []
-    for name, state in functions.items():
-        running = [r.functions[name] for r in reports if name in r.functions]
-        on_live = sum(version == state.version for version in running)
-        others = sorted({v for v in running if v != state.version})
-        rest = f" ({', '.join(number_of(v) for v in others)})" if others else ""
-        rows.append(
-            (
-                name,
-                number_of(state.version),
-                f"{on_live}/{len(running)}{rest}",
-                who(state.author),
-                ago(state.time),
-            )
-        )
-    table(("FUNCTION", "LIVE", "RUNNING IT", "BY", "WHEN"), rows)
+def _wait(releases: Releases, number: int | None, timeout_s: float, as_json: bool) -> None:
+    """Wait for the answers to a release, and say in one line what they were.
+
+    Raises:
+        NotFound: There is no such release.
+        PartialRelease: Not everybody runs it.
+
+    """
+    from scatter.acks import wait_for
+
+    release = _release(releases, number)
+    if release is None:
+        if as_json:
+            data_json("wait", None)
+        else:
+            say("The log is empty: nothing was released yet.")
+        return
+    store = releases.journal.store
+    names = [change.function for change in release.changes]
+    bell = store.doorbell()
+    acks = wait_for(store, bell, release.sequence, timeout_s=timeout_s, functions=names)
+    if as_json:
+        data_json("wait", _fields(release, acks))
+    if acks.refused or acks.behind:
+        refusals = {report.id: found[0].message for report, found in acks.refused}
+        raise PartialRelease(_line(release, acks), refusals=refusals)
+    if not as_json:
+        data(_line(release, acks))
 
 
-def _show_processes(reports: Sequence[ProcessReport], tip: int) -> None:
-    rows = []
-    for report in reports:
-        behind = tip - report.sequence
-        notes = [f"{len(report.refused)} refused"] * bool(report.refused)
-        notes += [f"{name} held" for name in report.held]
-        rows.append(
-            (
-                f"{report.host}:{report.pid}",
-                report.application,
-                report.python,
-                report.state,
-                "current" if not behind else f"{abs(behind)} {'behind' if behind > 0 else 'ahead'}",
-                ", ".join(notes),
-            )
-        )
-    headers = ("PROCESS", "APPLICATION", "PYTHON", "STATE", f"RELEASE {tip}", "NOTES")
-    table(headers, rows)
+def _release(releases: Releases, number: int | None) -> Release | None:
+    """Return a release by its number, by default the newest; None if there is none at all."""
+    releases.journal.catch_up()
+    tip = releases.journal.ledger.sequence
+    if number is not None and number > tip:
+        raise NotFound(f"There is no release {number}; the newest is {tip}.", name=str(number))
+    wanted = number or tip
+    found = releases.journal.releases(limit=1, before=wanted + 1) if wanted else []
+    return found[0] if found else None
 
 
-def _show_troubles(reports: Sequence[ProcessReport]) -> None:
-    """Say each trouble once, with the processes that have it: a fleet refuses with one voice."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for report in reports:
-        for trouble in _troubles(report):
-            found.setdefault(trouble, []).append(f"{report.host}:{report.pid}")
-    for (what, why), processes in found.items():
-        rest = len(processes) - _NAMED
-        more = f" and {rest} more" if rest > 0 else ""
-        data("")
-        note(f"{what}, in {', '.join(processes[:_NAMED])}{more}", why)
+def _line(release: Release, acks: Acks) -> str:
+    """Return what the processes did about a release, in one line that names those who did not."""
+    if not acks.total:
+        return f"Release {release.sequence}: no process runs its functions under an agent."
+    noun = "process" if acks.total == 1 else "processes"
+    parts = [f"applied by {len(acks.applied)} of {acks.total} {noun}"]
+    parts += [f"held by {_named(acks.held)}"] * bool(acks.held)
+    parts += [f"refused by {_named([r for r, _ in acks.refused])}"] * bool(acks.refused)
+    parts += [f"not answered by {_named(acks.behind)}"] * bool(acks.behind)
+    return f"Release {release.sequence}: {', '.join(parts)}, in {acks.elapsed_s * 1000:.0f} ms"
 
 
-def _troubles(report: ProcessReport) -> Iterator[tuple[str, str]]:
-    """Yield (what, why) of all that a process has trouble with."""
-    if report.reason:
-        yield report.state, report.reason
-    for refusal in report.refused:
-        yield f"{refusal.function} v{refusal.version} refused: {refusal.reason}", refusal.message
+def _named(reports: Sequence[ProcessReport], most: int = 3) -> str:
+    from scatter.acks import label
+
+    rest = len(reports) - most
+    names = ", ".join(label(report) for report in reports[:most])
+    return f"{len(reports)} ({names}{f' and {rest} more' if rest > 0 else ''})"
+
+
+def _fields(release: Release, acks: Acks) -> dict[str, object]:
+    return {
+        "sequence": release.sequence,
+        "functions": [change.function for change in release.changes],
+        "applied": [report.id for report in acks.applied],
+        "held": [report.id for report in acks.held],
+        "refused": {
+            report.id: [asdict(refusal) for refusal in found] for report, found in acks.refused
+        },
+        "behind": [report.id for report in acks.behind],
+        "elapsed_s": round(acks.elapsed_s, 6),
+    }

@@ -12,20 +12,24 @@ Invariants
 from scatter.workspace.changes import Changed, Changes, Note, Problem, Vanished
 from scatter.workspace.compare import count_lines, diff_lines, same_bundle
 from scatter.workspace.explain import Explanation, Piece
+from scatter.workspace.head import AtHead, Live, compare_with_head
 from scatter.workspace.strangers import Stranger
 from scatter.workspace.workspace import SETTLE_S, Workspace
 
 __all__ = [
     "SETTLE_S",
+    "AtHead",
     "Changed",
     "Changes",
     "Explanation",
+    "Live",
     "Note",
     "Piece",
     "Problem",
     "Stranger",
     "Vanished",
     "Workspace",
+    "compare_with_head",
     "count_lines",
     "diff_lines",
     "same_bundle",

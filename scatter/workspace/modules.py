@@ -23,14 +23,16 @@ _NOT_OURS = frozenset({"site-packages", "dist-packages"})
 class Modules:
     """Module names → files."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, copy_of: Path | None = None) -> None:
         """Know no file yet.
 
         Args:
             project: The directory of the project.
+            copy_of: The directory that it is a copy of, if it is one.
 
         """
         self._project = project
+        self._copy_of = copy_of or project
         self._roots: dict[Path, None] = {}
         self._found: dict[tuple[str, Path], Path | None] = {}
         self._foreign: dict[str, bool] = {}
@@ -86,4 +88,6 @@ class Modules:
         except (ImportError, ValueError, AttributeError):
             return False
         origin = spec.origin if spec else None
-        return origin is not None and not Path(origin).is_relative_to(self._project)
+        if origin is None:
+            return False
+        return not any(map(Path(origin).is_relative_to, (self._project, self._copy_of)))

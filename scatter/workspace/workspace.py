@@ -112,6 +112,7 @@ class Workspace:
         secrets: bool = False,
         settle_s: float = SETTLE_S,
         clock: Callable[[], float] = time.monotonic,
+        copy_of: Path | None = None,
     ) -> None:
         """Name what belongs to the workspace; nothing is read yet.
 
@@ -121,6 +122,8 @@ class Workspace:
             secrets: Take texts that look like credentials as meant.
             settle_s: How long a save in doubt must stay the same to be believed.
             clock: Seconds that only grow.
+            copy_of: The project that the files are a copy of: what is installed from there is
+                theirs, too.
 
         Raises:
             UsageError: A path does not exist.
@@ -134,7 +137,7 @@ class Workspace:
         self._track = tuple(track)
         self._secrets = secrets
         self._project = _project_of(self.roots)
-        self._modules = Modules(self._project)
+        self._modules = Modules(self._project, copy_of)
         self._asked: set[str] = set()
         self._settle_s = settle_s
         self._clock = clock
@@ -176,11 +179,19 @@ class Workspace:
         before = {c.name: c.before for c in changed if c.before and c.name in functions}
         return half_reached({name: self.explain(name, old) for name, old in before.items()})
 
-    def load(self) -> Changes:
-        """Read everything for the first time; every function found is reported as new."""
+    def load(self, only: Iterable[Path] | None = None) -> Changes:
+        """Read everything for the first time; every function found is reported as new.
+
+        Args:
+            only: Read these alone, and what their functions use; of the others it is known that
+                they are there.
+
+        """
+        for path in self._targets(None) if only is not None else ():
+            self._file(path)
         self._loading = True
         try:
-            return self.refresh()
+            return self.refresh(only)
         finally:
             self._loading = False
 
