@@ -136,7 +136,7 @@ class Link:
 
         Raises:
             StoreUnavailable: The server cannot be reached, or did not answer in time.
-            KeysMovingError: One of them needs a key that moves; not for long, if `again` is false.
+            _KeysMovingError: One of them needs a key that moves; not for long, if `again` is false.
             StoreRefused: It answered one of them with an error.
 
         """
@@ -346,7 +346,7 @@ class Link:
             return _BusyError(f"{self.address} is busy: {text}. Try again when it is done.")
         code = code_of(error) if self._route.may_move else ""
         if code in _MOVING:
-            return KeysMovingError(
+            return _KeysMovingError(
                 f"Keys of {self.address} are on their way to another node "
                 f"({code}: {text}). Try again; if this lasts, look at the "
                 "migration of its slots.",
@@ -370,7 +370,7 @@ class _BusyError(_LaterError):
     """The server is loading its data or running a script."""
 
 
-class KeysMovingError(_LaterError):
+class _KeysMovingError(_LaterError):
     """The server is the right one, and is about to hand the slot over: what it lacks is there."""
 
 

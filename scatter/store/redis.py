@@ -28,7 +28,7 @@ from typing import Any
 
 from scatter.errors import StoreUnavailable
 from scatter.store.doorbell import RedisDoorbell
-from scatter.store.link import BUSY_PAUSE_S, BUSY_S, Command, KeysMovingError, Link
+from scatter.store.link import BUSY_PAUSE_S, BUSY_S, Command, Link, _KeysMovingError
 from scatter.store.port import NO_HINTS, Hints, Tail
 
 RECENT_BYTES = 64 << 10
@@ -127,7 +127,7 @@ class RedisStore:
         while True:
             try:
                 return self._append(sequence, entry, bundles, hints)
-            except KeysMovingError:  # in a cluster, and nothing was written
+            except _KeysMovingError:  # in a cluster, and nothing was written
                 if time.monotonic() > deadline:
                     raise
             time.sleep(BUSY_PAUSE_S)
@@ -151,7 +151,7 @@ class RedisStore:
             *_, done, _, is_there = self.link.run(commands, again=False)
         except StoreUnavailable as error:
             (found,) = self.entries([sequence])
-            if found is None and isinstance(error, KeysMovingError):
+            if found is None and isinstance(error, _KeysMovingError):
                 raise
             if found is None and was_guarded:  # the connection had died since the last append
                 return self._append(sequence, entry, bundles, hints)
