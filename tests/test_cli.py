@@ -911,6 +911,25 @@ def test_status_says_why_a_process_is_behind(pushed: Shell, releases: Releases) 
     assert re.search(r"^stale, in web:2\n  Redis is gone\.$", shown, re.M)
 
 
+def test_status_says_what_a_deploy_has_superseded_and_what_waits_for_the_application(
+    pushed: Shell, releases: Releases
+) -> None:
+    report(releases, 1, superseded=("pricing:score",), functions={"pricing:score": 0})
+    report(releases, 2, sequence=1, pending={"pricing:score": 1}, functions={"pricing:score": 0})
+
+    done = pushed("status")
+
+    assert re.search(r"^web:1 +shop +3\.12\.1 +ready +current +1 superseded$", done.out, re.M)
+    assert re.search(r"^web:2 +shop +3\.12\.1 +ready +1 behind +1 waiting$", done.out, re.M)
+    live = releases.functions()["pricing:score"].version
+    assert f"pricing:score v{live} superseded, in web:1\n" in done.out
+    assert "Push again to go over it." in done.out
+    assert "1 waiting, in web:2\n" in done.out
+    assert "in place of" not in done.out
+    processes = json.loads(pushed("status", "--json").out)["status"]["processes"]
+    assert [p["superseded"] for p in processes] == [["pricing:score"], []]
+
+
 def test_status_says_where_newer_code_keeps_a_release_out(
     pushed: Shell, releases: Releases
 ) -> None:

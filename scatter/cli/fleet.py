@@ -120,6 +120,8 @@ def _state_of(report: ProcessReport, tip: int) -> Row:
     behind = tip - report.sequence
     notes = [f"{len(report.refused)} refused"] * bool(report.refused)
     notes += [f"{name} held" for name in report.held]
+    notes += [f"{len(report.pending)} waiting"] * bool(report.pending)
+    notes += [f"{len(report.superseded)} superseded"] * bool(report.superseded)
     where = "current" if not behind else f"{abs(behind)} {'behind' if behind > 0 else 'ahead'}"
     return report.application, report.python, report.state, where, ", ".join(notes)
 
@@ -163,6 +165,11 @@ def _troubles(
     """Yield (what, why) of all that a process has trouble with."""
     if report.reason:
         yield report.state, report.reason
+    elif report.pending:
+        yield (
+            f"{len(report.pending)} waiting",
+            "It takes versions on its own terms, where it calls agent.apply().",
+        )
     elif report.sequence < tip:
         yield (
             f"{tip - report.sequence} behind",
@@ -170,13 +177,20 @@ def _troubles(
         )
     for refusal in report.refused:
         yield f"{refusal.function} v{refusal.version} refused: {refusal.reason}", refusal.message
-    refused = {refusal.function for refusal in report.refused}
+    for name in report.superseded:
+        live = functions[name].version if name in functions else None
+        yield (
+            f"{name} {number_of(live)} superseded",
+            "The code that is deployed there is newer. Push again to go over it.",
+        )
+    elsewhere = {*report.held, *report.superseded, *report.pending}
+    elsewhere |= {refusal.function for refusal in report.refused}
     for name, version in report.functions.items():
         state = functions.get(name)
         answered = state is not None and report.sequence >= state.sequence
         if state is None or not state.version or not answered or version == state.version:
             continue
-        if name not in report.held and name not in refused:
+        if name not in elsewhere:
             yield (
                 f"{name} {number_of(version)} in place of {number_of(state.version)}",
                 "Its code there was defined after that release.",
