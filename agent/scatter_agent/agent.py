@@ -472,10 +472,10 @@ class Agent:
             return 0.0
         if self._follower.waits_for_import:
             return time.monotonic() + IMPORT_S
-        retry_at, now = self._follower.next_retry(), time.monotonic()
-        if now >= self._grown_at:
-            return retry_at
-        return min(now + YOUNG_LOOK_S, now + YOUNG_LOOK_S if retry_at is None else retry_at)
+        now = time.monotonic()
+        moments = [self._follower.next_retry(), self._reporter.next_beat or None]
+        moments += [now + YOUNG_LOOK_S] * (now < self._grown_at)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _turn(self, store: Store, journal: Journal, ring: Ring) -> None:
         """Read the log, bring the process to its tip, and report."""
@@ -516,6 +516,7 @@ class Agent:
             self._reporter.tell(store, self.status())
             self._unreported = ""
         except StoreRefused as error:
+            self._reporter.postpone()
             if not self._unreported:
                 tell("warning", "scatter.unreported", reason=str(error))
             self._unreported = str(error)

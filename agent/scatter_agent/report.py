@@ -59,6 +59,10 @@ class Reporter:
         """Write the report again next time: the store may have lost it."""
         self._written = b""
 
+    def postpone(self) -> None:
+        """Try again at the next beat: the store takes no report."""
+        self.next_beat = _next(time.monotonic())
+
     def tell(self, store: Store, status: AgentStatus) -> None:
         """Write what runs if it changed, else make the report live on when that is due."""
         report = write_report(self._report(status))
