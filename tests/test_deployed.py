@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from linking import Lab
+from scatter_agent.deployed import Deployed
 from support import start_python, wait_until
 
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
 from scatter.log import Journal
+from scatter.registry import REGISTRY
 from scatter.releases import Candidate, Releases
 from scatter.reports import read_reports
+from scatter.store.memory import MemoryStore
 from scatter.store.redis import RedisStore
 
 SHOP = """\
@@ -281,3 +286,38 @@ def test_a_process_without_the_right_to_note_its_code_runs_what_is_pushed(
     finally:
         poor.close()
         fleet.store.link.run([("ACL", "DELUSER", "poor")])
+
+
+def test_many_functions_are_looked_up_a_few_at_a_time_and_each_file_is_asked_for_once(
+    lab: Lab,
+) -> None:
+    text = "import scatter\n" + "".join(
+        f"@scatter.track\ndef f{number}(): return {number}\n" for number in range(40)
+    )
+    program = lab.module(text)
+    slots = {n: s for n, s in REGISTRY.slots().items() if n.startswith(f"{program.name}:")}
+    asked: list[int] = []
+
+    class Counting(MemoryStore):
+        def digests(self, files: Sequence[str]) -> list[dict[str, str]]:
+            asked.append(len(files))
+            return super().digests(files)
+
+    store = Counting("many")
+    found = Deployed(nullcontext(), lambda: None)
+    found.look_up(store, 7, slots, first={f"{program.name}:f3"})
+    assert list(found.digests) == [f"{program.name}:f3"]
+    rounds = 1
+    found.look_up(store, 7, slots)
+    while found.is_behind:
+        found.look_up(store, 7, slots)
+        rounds += 1
+    assert found.digests.keys() == slots.keys()
+    assert found.floor == dict.fromkeys(slots, 0)
+    assert rounds == 3
+    assert sum(asked) == 2
+
+    again = Deployed(nullcontext(), lambda: pytest.fail("it read the source again"))
+    again.look_up(store, 9, slots, first=slots)
+    assert again.digests == found.digests
+    assert again.floor == found.floor

@@ -73,6 +73,7 @@ class Deployed:
         self._done: dict[str, Slot] = {}
         self._is_told = False
         self._texts: dict[str, str] = {}
+        self._noted: dict[str, dict[str, str]] = {}
         self._rest = rest
 
     def __repr__(self) -> str:
@@ -137,10 +138,13 @@ class Deployed:
             if base is not None:
                 groups.setdefault(base.file, (base, {}))[1][name] = slot
         keys = [f"{base.module}:{_hash(base.text)}" for base, _ in groups.values()]
-        noted = store.digests(keys)
-        self._texts.clear()
-        for key, known, (base, of_file) in zip(keys, noted, groups.values(), strict=True):
-            self._of_file(store, key, known, base, of_file)
+        new = [key for key in keys if key not in self._noted]
+        self._noted |= zip(new, store.digests(new), strict=True)
+        for key, (base, of_file) in zip(keys, groups.values(), strict=True):
+            self._of_file(store, key, self._noted[key], base, of_file)
+        if not self.is_behind:
+            self._noted.clear()
+            self._texts.clear()
 
     def _of_file(
         self,
