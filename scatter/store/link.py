@@ -173,7 +173,7 @@ class Link:
             self.close()
             raise self._translated(error) from error
         for position, (command, reply) in enumerate(zip(commands, replies, strict=True)):
-            if isinstance(reply, redis.ResponseError):
+            if isinstance(reply, redis.RedisError):  # LOADING is no ResponseError to redis-py
                 translated = self._translated(reply, str(command[0]))
                 if isinstance(translated, _StrayedError):
                     self.close()
