@@ -1,6 +1,6 @@
 """The fault run: a fleet follows thousands of releases while everything around it fails.
 
-    python -m benchmarks.faults [--minutes N] [--seed N] [--quick]
+    python -m benchmarks.faults [--minutes N] [--workers N] [--seed N] [--quick]
 
 Four processes of a small application call its functions all the time and check every result. A
 pusher releases all the time: several functions together, rollbacks, old versions, versions that
@@ -49,14 +49,14 @@ class Run:
 
     """
 
-    def __init__(self, folder: Path, seed: int, *, is_long: bool) -> None:
+    def __init__(self, folder: Path, seed: int, workers: int, *, is_long: bool) -> None:
         self.seed = seed
         self._is_long = is_long
         self._random = random.Random(seed)
         self.faults: list[dict[str, Any]] = []
         self.broken: list[str] = []
         self._left: list[Process] = []
-        self.fleet = Fleet(folder)
+        self.fleet = Fleet(folder, workers)
         self.record = Record(self.fleet.admin, NAMESPACE)
         self.pusher = Pusher(self.fleet, self.record, seed)
 
@@ -157,13 +157,15 @@ def run(
     seed: int,
     minutes: float,
     *,
+    workers: int = 4,
     quick: bool = False,
+    is_long: bool = False,
     only: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Run it; see `Run.broken`."""
     with tempfile.TemporaryDirectory(prefix="sf-") as folder:
-        made = Run(Path(folder), seed, is_long=minutes >= 10)
+        made = Run(Path(folder), seed, workers, is_long=is_long)
         plan = plan_of(seed, quick=quick, only=only)
         made.go(plan, time.monotonic() + minutes * 60, progress)
     return made
@@ -174,6 +176,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("--minutes", type=float, default=0.0, help="how long; default 3")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--long", action="store_true", help="faults of up to a minute")
     parser.add_argument("--quick", action="store_true", help="about 40 s, and keep no results")
     parser.add_argument("--only", default="", choices=["", *KINDS], help="one kind of fault")
     arguments = parser.parse_args()
@@ -181,7 +185,9 @@ def main() -> int:
     done = run(
         arguments.seed,
         minutes,
+        workers=arguments.workers,
         quick=arguments.quick,
+        is_long=arguments.long,
         only=arguments.only,
         progress=lambda text: print(text, file=sys.stderr, flush=True),
     )

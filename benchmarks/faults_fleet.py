@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -55,7 +56,8 @@ class Process:
         self.is_child = is_child
         self.states: list[dict[str, Any]] = []
         self.switches: list[dict[str, Any]] = []
-        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
+        self._reader.start()
 
     def _read(self, lines: Iterable[str]) -> None:
         for text in lines:
@@ -116,6 +118,10 @@ class Worker(Process):
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self._reader.join(10)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 class Fleet:
@@ -127,7 +133,7 @@ class Fleet:
 
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int) -> None:
         self.folder = folder
         self._data, self._socket = folder / "data", folder / "s.sock"
         self._acl = folder / "users.acl"
@@ -139,7 +145,8 @@ class Fleet:
         faults_app.write(folder)
         urls = {user: f"unix://{user}:pw@{self._socket}?db=0" for user in USERS}
         urls["far"] = f"redis://127.0.0.1:{self.proxy.port}/0"
-        self.workers = [Worker(name, url, folder) for name, url in urls.items()]
+        ways = itertools.islice(itertools.cycle(urls.items()), workers)
+        self.workers = [Worker(f"{way} {n}", url, folder) for n, (way, url) in enumerate(ways, 1)]
         self.guests: list[Process] = []
         for worker in self.workers:
             wait_for(

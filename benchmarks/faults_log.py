@@ -7,6 +7,7 @@ end. Not here: what the workers made of them (`faults_judge`).
 from __future__ import annotations
 
 import bisect
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +64,7 @@ class Record:
             if last != era[-1].data:
                 era = []
                 self.eras.append(era)
+                self.reached(time.time(), 0)
         while len(era) < count:
             wanted = range(len(era) + 1, min(count, len(era) + 500) + 1)
             (found,) = self.admin.run([("HMGET", key, *wanted)])

@@ -50,6 +50,7 @@ class Proxy:
             far.connect(str(self._target))
         except OSError:
             near.close()
+            far.close()
             return
         threading.Thread(target=self._pump, args=(far, near), daemon=True).start()
         self._pump(near, far)
