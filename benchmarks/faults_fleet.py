@@ -148,6 +148,7 @@ class Fleet:
         ways = itertools.islice(itertools.cycle(urls.items()), workers)
         self.workers = [Worker(f"{way} {n}", url, folder) for n, (way, url) in enumerate(ways, 1)]
         self.guests: list[Process] = []
+        self._files: list[Path] = []
         for worker in self.workers:
             wait_for(
                 lambda w=worker: w.newest.get("state") == "ready", f"a start of {worker.name}", 30
@@ -210,21 +211,24 @@ class Fleet:
 
     # children ----------------------------------------------------------------------------
 
-    def fork(self, worker: Worker) -> Path:
-        """Have a worker fork; return the file that the child writes to."""
+    def fork(self, worker: Worker) -> None:
+        """Have a worker fork; the child is a guest from then on."""
         file = self.folder / f"child-{time.monotonic_ns()}"
         file.touch()
         worker.tell(f"fork {file}")
         self.guests.append(Process(f"child of {worker.name}", _tail(file), is_child=True))
+        self._files.append(file)
         wait_for(lambda: self.guests[-1].states, "the forked child", 20)
-        return file
 
-    def release_guests(self, *files: Path) -> None:
-        for file in files:
-            file.with_name(file.name + ".stop").touch()
+    def release_guests(self) -> None:
+        """End the children."""
+        for file in self._files:
+            _stop_of(file).touch()
         self.guests.clear()
+        self._files.clear()
 
     def close(self) -> None:
+        self.release_guests()
         for worker in self.workers:
             worker.end()
         self.proxy.close()
@@ -232,8 +236,12 @@ class Fleet:
         self.server.stop()
 
 
+def _stop_of(file: Path) -> Path:
+    return file.with_name(file.name + ".stop")
+
+
 def _tail(file: Path) -> Iterable[str]:
-    stop = file.with_name(file.name + ".stop")
+    stop = _stop_of(file)
     with file.open() as lines:
         rest = ""
         while not stop.exists():
