@@ -18,7 +18,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Figures of one side: durations in seconds, or shares of one core."""
+    """Figures of one side, in the unit of their row."""
 
     least: float
     p50: float
@@ -51,7 +51,7 @@ class Row:
         goal: What it should reach.
         reached: Whether it does, here and now; None where there is no goal.
         python: Version of the interpreter that was measured.
-        unit: What the figures are: `s`, or `share` of one core.
+        unit: What the figures are: `s`, `share` of one core, `MB`, or empty for numbers.
 
     """
 
@@ -69,7 +69,9 @@ class Row:
 
     def show(self, value: float) -> str:
         """Return a figure of this row for people."""
-        return f"{value:.2%}" if self.unit == "share" else show(value)
+        if self.unit == "share":
+            return f"{value:.3%}" if value < 0.005 else f"{value:.2%}"
+        return show(value) if self.unit == "s" else f"{value:.1f} {self.unit}".strip()
 
     def fields(self) -> dict[str, Any]:
         """Return the row as JSON fields."""

@@ -675,6 +675,24 @@ def test_a_script_that_does_not_end_makes_the_server_unavailable(
     assert store.read(0).tip == 0
 
 
+def test_an_append_that_was_put_off_by_a_script_looks_at_the_log_again(
+    own_server: Starts, opens: Opens
+) -> None:
+    server = own_server()
+    store = opens(server.url)
+    for sequence in (1, 2):
+        assert store.append(sequence, b"x", {})
+    assert ask(server, "CONFIG SET busy-reply-threshold 5") == "+OK"
+    empty = "redis.call('DEL',KEYS[1]) local x=0 for i=1,90000000 do x=x+i end return 7"
+    with socket.socket(socket.AF_UNIX) as wire:
+        wire.connect(str(server.socket))
+        wire.sendall(f'EVAL "{empty}" 1 {store.key("log")}\r\n'.encode())
+        wait_until(lambda: ask(server, "PING").startswith("-BUSY"), "the script to run")
+        assert not store.append(3, b"three", {}), "the log was emptied meanwhile: a gap"
+        assert wire.recv(100) == b":7\r\n"
+    assert store.read(0).tip == 0
+
+
 def test_a_server_that_loads_its_data_is_asked_again_until_it_answers(
     own_server: Starts, opens: Opens
 ) -> None:
@@ -688,11 +706,13 @@ def test_a_server_that_loads_its_data_is_asked_again_until_it_answers(
         wire.connect(str(server.socket))
         wire.sendall(b"DEBUG RELOAD\r\n")
         wait_until(lambda: ask(server, "PING").startswith("-LOADING"), "the server to load")
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(3) as pool:
             calls = [pool.submit(s.read, 0) for s in (store, fresh)]
+            # WATCH is answered while data are loaded: LOADING is then not the first reply
+            calls.append(pool.submit(opens(server.url).read, 0, to_append=True))
             wire.settimeout(20)
             assert wire.recv(100) == b"+OK\r\n"
-            assert [call.result().tip for call in calls] == [30, 30]
+            assert [call.result().tip for call in calls] == [30, 30, 30]
 
 
 # an answer that is lost ----------------------------------------------------------------------

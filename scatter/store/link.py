@@ -130,7 +130,8 @@ class Link:
 
         Args:
             commands: Each a tuple of name and arguments.
-            again: Whether they may be sent twice, should the connection turn out dead.
+            again: Whether they may be sent twice, should the connection turn out dead or the server
+                busy.
             lenient: Positions of commands whose reply is None when they are answered with an
                 error.
 
@@ -146,7 +147,7 @@ class Link:
                 with self._lock:
                     return self._run(commands, again, lenient)
             except _LaterError as later:
-                if not (again or isinstance(later, _BusyError)):
+                if not again:  # what was sent may hang on more than itself, such as a WATCH
                     raise
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(str(later), url=self.address) from later
@@ -173,7 +174,7 @@ class Link:
             self.close()
             raise self._translated(error) from error
         for position, (command, reply) in enumerate(zip(commands, replies, strict=True)):
-            if isinstance(reply, redis.ResponseError):
+            if isinstance(reply, redis.RedisError):  # LOADING is no ResponseError to redis-py
                 translated = self._translated(reply, str(command[0]))
                 if isinstance(translated, _StrayedError):
                     self.close()
