@@ -12,6 +12,27 @@ from functools import cache
 from typing import Any
 
 
+def is_heard(level: str) -> bool:
+    """Return whether the application does anything with events of a level.
+
+    While it does not, structlog is not imported: that is 2 MB, and 7 where rich is installed.
+
+    Args:
+        level: Name of a logger's method: `info`, `warning`, `error`, `exception`.
+
+    """
+    logger = logging.getLogger("scatter")
+    number = logging.ERROR if level == "exception" else logging.getLevelName(level.upper())
+    if not logger.isEnabledFor(number):
+        return False
+    here: logging.Logger | None = logger
+    while here is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in here.handlers):
+            return True
+        here = here.parent if here.propagate else None
+    return False
+
+
 @cache
 def log() -> Any:
     """Return the structured logger; structlog is imported when something is first logged."""

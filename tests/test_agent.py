@@ -803,6 +803,18 @@ def test_notifications_that_are_switched_off_while_running_are_switched_on_again
     away.until("f1 g0 h0")
 
 
+def test_notifications_that_stop_are_found_out_without_the_right_to_ask(away: Away) -> None:
+    """Whoever finds what did not ring tries the bell itself."""
+    agent = away.ready(url=away.user("-config"), look_s=0.05)
+    assert agent.status().doorbell == "notifications"
+    away.silence()
+    away.push(f="f1")
+    away.until("f1 g0 h0")
+    wait_until(lambda: "polling" in agent.status().doorbell, "the status to say so")
+    away.push(f="f2")
+    away.until("f2 g0 h0")
+
+
 def test_waiting_for_a_log_that_cannot_be_read_is_in_vain(away: Away) -> None:
     away.run("HSET", "scatter:{shop}:log", "1", b"no release")
     agent = away.start(look_s=0.05)

@@ -437,10 +437,11 @@ class Agent:
             if not ring and hosts.master():
                 return
             if not stop.is_set():  # else the next thread looks without a ring
-                if not ring:
-                    bell.check()
-                self._listener.heed(bell)
+                before = journal.ledger.sequence
                 self._turn(store, journal, ring)
+                if not ring:
+                    bell.check(suspect=journal.ledger.sequence > before)
+                self._listener.heed(bell)
         self._is_on = True
 
     def _set_out(self) -> tuple[Store, Journal, Doorbell]:

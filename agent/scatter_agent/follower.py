@@ -123,7 +123,6 @@ class Follower:
         """
         self.failures = {}
         self.floor = dict.fromkeys(self.floor, sequence)
-        self.sequence = 0
 
     def redefined(self, slot: Slot, sequence: int) -> None:
         """Note that a function was defined anew here: what was released before is older."""

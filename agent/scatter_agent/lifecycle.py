@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scatter import native
-from scatter._logging import log
+from scatter._logging import is_heard, log
 from scatter_agent import hosts
 
 FORK_WAIT_S = 1.0
@@ -120,7 +120,8 @@ def load() -> None:
     import linecache  # noqa: F401
     import tokenize  # noqa: F401
 
-    log()
+    if is_heard("info"):
+        log()
 
 
 def leave_signals_to_others() -> None:

@@ -20,8 +20,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scatter._logging import log
+from scatter._logging import is_heard, log
 from scatter.locks import ForkSafeLock
+from scatter_agent import lifecycle
 
 WINDOW_S = 60.0
 """How long an event is not told again."""
@@ -125,7 +126,10 @@ def tell(
             return False
         if left_out:
             fields["repeated"] = left_out
-        getattr(log(), level)(event, **fields)
+        if is_heard(level):
+            with lifecycle.WORKING:  # structlog is imported when something is first told
+                logger = log()
+            getattr(logger, level)(event, **fields)
     except Exception:
         return True  # it was dropped, and will not come better
     return True

@@ -176,10 +176,13 @@ class RedisDoorbell:
             self._ring(Ring(woken=True))
             _drain(self._wake_in)
 
-    def check(self) -> None:
-        """Look whether the server still sends notifications; have it send them again if it may."""
-        if self._is_asked and self._works:
-            self._works = self._set_flags()
+    def check(self, *, suspect: bool = False) -> None:
+        """Look whether the server still sends notifications; have it send them again if it may.
+
+        Where its setting cannot be read, only a ring of our own tells, which takes a moment.
+        """
+        if self._works and (self._is_asked or suspect):
+            self._works = self._set_flags() if self._is_asked else self._probe()
             self._trouble = "" if self._works else _NO_RINGS
 
     def wake(self) -> None:

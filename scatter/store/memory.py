@@ -210,7 +210,7 @@ class MemoryDoorbell:
             rung, self._rung = self._rung, Ring()
             return rung
 
-    def check(self) -> None:
+    def check(self, *, suspect: bool = False) -> None:
         """Do nothing: it always works."""
 
     def wake(self) -> None:

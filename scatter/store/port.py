@@ -231,8 +231,11 @@ class Doorbell(Protocol):
         """
         ...
 
-    def check(self) -> None:
+    def check(self, *, suspect: bool = False) -> None:
         """Find out anew whether notifications can be had, where that is one round trip at most.
+
+        Args:
+            suspect: Something was found that did not ring: take the time to find out.
 
         Raises:
             StoreUnavailable: The connection is lost.
