@@ -17,11 +17,15 @@ import pytest
 from linking import Lab
 from support import Edited, free_port
 
+from scatter import bases
 from scatter.errors import ScatterError
 from scatter.server import EmbeddedServer, find_binary
 from scatter.store.redis import RedisStore
 
 _numbers = itertools.count(1)
+
+
+_ROOT = f"{Path(__file__).parent.parent}{os.sep}"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,6 +42,17 @@ def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SCATTER_AUTHOR", "ann@example.org")
         patch.chdir(home)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_project_of_tests() -> Iterator[None]:
+    """Forget the files of tests that track functions of their own.
+
+    They would make a project of all tests, whose code then may call what other tests release.
+    """
+    yield
+    for file in [f for f in bases._bases if f.startswith(_ROOT)]:
+        bases.forget(file)
 
 
 @pytest.fixture(scope="session")

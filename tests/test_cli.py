@@ -1435,7 +1435,15 @@ def test_everything_that_lists_has_json(pushed: Shell) -> None:
     status = pushed("status", "--json").json("status")
     assert (status["sequence"], len(status["functions"]), status["processes"]) == (2, 2, [])
     settings = pushed("config", "--json").json("settings")
-    assert [s["name"] for s in settings] == ["redis_url", "namespace", "author", "paths", "track"]
+    assert [s["name"] for s in settings] == [
+        "redis_url",
+        "namespace",
+        "author",
+        "paths",
+        "track",
+        "labels",
+        "cache",
+    ]
 
 
 def test_what_changes_something_has_json_too(pushed: Shell) -> None:
@@ -1632,7 +1640,7 @@ def test_an_unknown_setting_is_named_with_those_that_exist(shell: Shell) -> None
         2,
         "",
         f"Error: {shell.folder / 'pyproject.toml'}: [tool.scatter] has the unknown setting "
-        "'namespcae'. Known are: redis_url, namespace, author, paths, track.\n",
+        "'namespcae'. Known are: redis_url, namespace, author, paths, track, labels, cache.\n",
     )
 
 

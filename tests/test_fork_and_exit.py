@@ -463,8 +463,8 @@ def test_sigterm_ends_a_process_with_an_agent_as_it_ends_any_other(shop: Shop) -
 def test_ctrl_c_ends_a_process_with_an_agent_as_it_ends_any_other(shop: Shop) -> None:
     program = shop.run("""
         scatter_agent.start(wait=20)
-        print("started", flush=True)
         try:
+            print("started", flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             sys.exit(7)
