@@ -11,9 +11,12 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
+
+import pytest
 
 from scatter import apply
 from scatter.analysis import ModuleSource
@@ -129,3 +132,9 @@ def start_python(code: str, *arguments: str, **options: Any) -> subprocess.Popen
         text=True,
         **options,
     )
+
+
+def needs(package: str) -> None:
+    """Skip the test where a package is missing. It is not imported: gevent changes threads."""
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")

@@ -138,6 +138,8 @@ class Agent:
         lifecycle.look_after(self)
         if (self._thread is not None and self._thread.is_alive()) or self._must_rest():
             return
+        if native.is_patched():
+            lifecycle.load_all()
         self.registry.off_track(self._tracked)
         self.registry.on_track(self._tracked)
         self._start_thread(delay_s)

@@ -81,6 +81,7 @@ class Follower:
         self.was_overtaken = False
         self._importing: dict[str, float] = {}
         self._known: Mapping[str, FunctionState] = {}
+        self._unapplied: list[Release] = []
         self._registry = registry
         self._working = working
 
@@ -102,17 +103,27 @@ class Follower:
         changes = plan.goal(view)
         failures = view.failures
         self.was_overtaken = False
-        if self._prepared is not None and set(self._prepared.changes) != set(changes):
+        self._unapplied += releases
+        if self._prepared is not None and not self._still_wanted(self._prepared, journal, changes):
             self._prepared = None
         if changes and self._prepared is None:
             with self._working:
-                failures = self._move(journal, view, changes, releases)
+                failures = self._move(journal, view, changes, self._unapplied)
             view = replace(self._view(journal), failures=failures)
             failures = plan.still_open(view)
         self._tell_new(failures)
         self.failures = failures
+        if not self._prepared:
+            self._unapplied = []
         if not (self.waits_for_import or self.was_overtaken or self._prepared):
             self.sequence = journal.ledger.sequence
+
+    def _still_wanted(self, move: _Move, journal: Journal, changes: Sequence[Change]) -> bool:
+        """Return whether what waits for `apply` is still the way to the tip."""
+        if move.sequence != journal.ledger.sequence or (changes and {*changes} != {*move.changes}):
+            return False
+        slots = self._registry.slots()
+        return not any(slots[c.function].held for c in move.changes if c.function in slots)
 
     def begin_anew(self, sequence: int) -> None:
         """Follow a log that took the place of the one before; what runs goes on.

@@ -150,10 +150,17 @@ def join(thread: native.Thread, system_ident: int, timeout_s: float) -> None:
 
 
 def load_all() -> None:
-    """Import all that an agent needs, once in a master for all of the workers that it forks."""
+    """Import all that an agent needs, by the thread that starts it.
+
+    In a master that is once for all of the workers that it forks. Under gevent a greenlet that
+    waits for a module which a thread of the system imports waits for ever.
+    """
+    import scatter.bundle.build
+    import scatter.linker.link
     import scatter.store.redis  # noqa: F401
 
     load()
+    log()
 
 
 def _before_fork() -> None:

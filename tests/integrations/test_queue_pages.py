@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from integrations.queues import Program, Yard, install_arq
-from support import ROOT
+from support import ROOT, needs
 
 from scatter.server import EmbeddedServer
 
@@ -85,7 +85,7 @@ def test_the_worker_of_a_page_takes_what_the_page_pushes(
         monkeypatch.setenv("PYTHONPATH", str(packages))
         monkeypatch.setenv("PATH", f"{packages}/bin", prepend=os.pathsep)
     elif page != "multiprocessing":
-        pytest.importorskip(page)
+        needs(page)
     worker_command, push_command = set_up(yard, page)
     worker = yard.run(*worker_command, PYTHONUNBUFFERED="1")
     until_shown(yard, worker, "charged order 7: 10")

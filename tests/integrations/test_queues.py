@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from integrations.queues import Yard, install_arq
+from support import needs
 
 from scatter.server import EmbeddedServer
 
@@ -70,8 +71,8 @@ POOLS = ("prefork", "threads", "solo", "gevent")
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_celery_workers_follow(yard: Yard, pool: str) -> None:
-    pytest.importorskip("celery")
-    pytest.importorskip("gevent")
+    needs("celery")
+    needs("gevent")
     yard.write("tasks.py", tasks(CELERY, "@app.task"))
     worker = yard.run(*WORKER, "-P", pool, "-c", "2")
     sender = yard.send("tasks.report.delay()")
@@ -84,8 +85,8 @@ def test_celery_workers_follow(yard: Yard, pool: str) -> None:
 def test_with_the_helper_only_those_celery_processes_have_an_agent_that_run_tasks(
     yard: Yard, pool: str
 ) -> None:
-    pytest.importorskip("celery")
-    pytest.importorskip("gevent")
+    needs("celery")
+    needs("gevent")
     yard.write("tasks.py", tasks(CELERY, "@app.task", START_IN_WORKERS))
     worker = yard.run(*WORKER, "-P", pool, "-c", "2")
     yard.send("tasks.report.delay()")
@@ -101,7 +102,7 @@ def test_with_the_helper_only_those_celery_processes_have_an_agent_that_run_task
     "start", ["scatter_agent.start()", START_IN_WORKERS], ids=["plain", "helper"]
 )
 def test_new_celery_children_begin_on_the_newest_version(yard: Yard, start: str) -> None:
-    pytest.importorskip("celery")
+    needs("celery")
     yard.write("tasks.py", tasks(CELERY, "@app.task", start))
     yard.push(1)
     worker = yard.run(*WORKER, "-c", "1", "--max-tasks-per-child", "1")
@@ -124,7 +125,7 @@ queue = rq.Queue(connection=redis.Redis.from_url(os.environ["BROKER"]))
 def test_rq_jobs_run_the_newest_version_each_in_a_process_of_its_own(
     yard: Yard, how: tuple[str, str]
 ) -> None:
-    pytest.importorskip("rq")
+    needs("rq")
     yard.write("tasks.py", tasks(RQ, ""))
     worker = yard.run("rq", "worker", "--url", yard.broker, "-q", *how)
     sender = yard.send("tasks.queue.enqueue(tasks.report)")
@@ -137,7 +138,7 @@ def test_rq_jobs_run_the_newest_version_each_in_a_process_of_its_own(
 
 
 def test_the_first_job_of_the_rq_helper_runs_the_newest_version(yard: Yard) -> None:
-    pytest.importorskip("rq")
+    needs("rq")
     yard.write("tasks.py", tasks(RQ, ""))
     yard.push(1)
     yard.run("rq", "worker", "--url", yard.broker, "-q", "-w", "scatter.ext.rq.Worker")
@@ -147,7 +148,7 @@ def test_the_first_job_of_the_rq_helper_runs_the_newest_version(yard: Yard) -> N
 
 
 def test_a_long_rq_job_follows_and_says_goodbye(yard: Yard) -> None:
-    pytest.importorskip("rq")
+    needs("rq")
     yard.write(
         "tasks.py",
         tasks(RQ, "")
@@ -164,7 +165,7 @@ def test_a_long_rq_job_follows_and_says_goodbye(yard: Yard) -> None:
 
 
 def test_rq_simple_workers_follow(yard: Yard) -> None:
-    pytest.importorskip("rq")
+    needs("rq")
     yard.write("tasks.py", tasks(RQ, ""))
     worker = yard.run("rq", "worker", "--url", yard.broker, "-q", "-w", "rq.SimpleWorker")
     yard.send("tasks.queue.enqueue(tasks.report)")
@@ -172,7 +173,7 @@ def test_rq_simple_workers_follow(yard: Yard) -> None:
 
 
 def test_rq_jobs_that_are_programs_begin_on_the_newest_version_as_the_page_says(yard: Yard) -> None:
-    pytest.importorskip("rq")
+    needs("rq")
     yard.write("tasks.py", tasks(RQ, "", ""))
     yard.push(1)
     yard.write(
@@ -196,7 +197,7 @@ dramatiq.set_broker(RedisBroker(url=os.environ["BROKER"]))
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_dramatiq_workers_follow_and_their_master_has_no_agent(yard: Yard, start: str) -> None:
-    pytest.importorskip("dramatiq")
+    needs("dramatiq")
     yard.write("tasks.py", tasks(DRAMATIQ, "@dramatiq.actor"))
     options = ("--use-spawn",) * (start == "spawn")
     worker = yard.run("dramatiq", "tasks", "-p", "2", "-t", "2", *options)
@@ -217,8 +218,8 @@ huey = RedisHuey("tasks", url=os.environ["BROKER"])
 
 @pytest.mark.parametrize("kind", ["process", "thread", "greenlet"])
 def test_huey_workers_follow(yard: Yard, kind: str) -> None:
-    pytest.importorskip("huey")
-    pytest.importorskip("gevent")
+    needs("huey")
+    needs("gevent")
     patch = "from gevent import monkey; monkey.patch_all()\n" * (kind == "greenlet")
     yard.write("tasks.py", patch + tasks(HUEY, "@huey.task()"))
     worker = yard.run("huey_consumer", "tasks.huey", "-k", kind, "-w", "2", "-q")
@@ -231,7 +232,7 @@ def test_huey_workers_follow(yard: Yard, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
 def test_started_by_hueys_hook_only_its_workers_have_an_agent(yard: Yard, kind: str) -> None:
-    pytest.importorskip("huey")
+    needs("huey")
     hook = "huey.on_startup()(scatter_agent.start)"
     yard.write("tasks.py", tasks(HUEY, "@huey.task()", hook))
     worker = yard.run("huey_consumer", "tasks.huey", "-k", kind, "-w", "2", "-q")
