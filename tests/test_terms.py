@@ -164,10 +164,9 @@ def test_a_callback_that_raises_harms_nothing(
     world.push(f="f2")
     world.until("f2 g0 h0")
     assert agent.status().state == "ready"
-    events = [r.getMessage() for r in caplog.records if "scatter.callback_failed" in r.getMessage()]
     for callback in ("on_switch", "on_refused", "on_health"):
-        assert any(f"callback='{callback}'" in event for event in events)
-    assert all("ZeroDivisionError: mine" in event for event in events)
+        wait_until(lambda: f"callback='{callback}'" in caplog.text, f"the event of {callback}")
+    assert caplog.text.count("ZeroDivisionError: mine") >= 3
 
 
 def test_a_callback_may_ask_the_agent(world: World) -> None:
