@@ -732,8 +732,8 @@ def test_another_log_in_the_place_of_the_known_one_is_followed_and_unloads_nothi
         away.push(f="f8")
         away.push(f="f9")
         away.until("f9 g1 h0")
-    wait_until(lambda: agent.status().state == "ready", "the agent to be on the new log")
-    assert agent.status().sequence == 2
+    wait_until(lambda: agent.status().sequence == 2, "the agent to be on the new log")
+    assert agent.status().state == "ready"
     assert any("scatter.log_replaced" in record.getMessage() for record in caplog.records)
     away.push(h="h1")
     away.until("f9 g1 h1")

@@ -83,7 +83,8 @@ def test_with_the_server_down_a_process_starts_on_what_was_good_last(
     away.until("f2 g1 h0")
     wait_until(lambda: again.status().sequence == 2, "the status to say so")
     assert again.status().state == "stale"
-    assert "Until then it runs release 2 as it was kept here." in again.status().reason
+    kept = "Until then it runs release 2 as it was kept here."
+    wait_until(lambda: kept in again.status().reason, "the reason to say so")
     assert any("scatter.from_cache" in record.getMessage() for record in caplog.records)
     away.restart()
     away.push(f="f3")

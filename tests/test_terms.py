@@ -145,6 +145,7 @@ def test_callbacks_are_told_of_switches_refusals_and_health(world: World) -> Non
     assert (refused[0].function, refused[0].version) == (f, 2)
     world.push(f="f3")
     world.until("f3 g1 h0")
+    wait_until(lambda: len(switches) == 2, "the second switch")
     assert switches[-1].before == {f: 1}
     assert len(refused) == 1
     agent.stop()
