@@ -490,7 +490,7 @@ class Agent:
         except (Untrusted, StoreRefused) as error:
             state = "error", str(error), getattr(error, "reason", "")
         self._contact_at = time.time()
-        self._listener.found(bool(releases))
+        self._listener.answered(ring, found=bool(releases))
         self._heed_replaced(journal)
         known = journal.ledger.functions
         self._deployed.look_up(store, journal.ledger.sequence, self._follower.whole(), known)

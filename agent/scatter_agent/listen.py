@@ -21,7 +21,7 @@ POLL_S = 0.5
 IMPORT_S = 0.02
 """The same while modules with tracked functions are being imported."""
 LAST_PAUSE_S = 0.05
-_PATIENCE, _FIRST_PAUSE_S = 4, 0.001
+_PATIENCE, _FIRST_PAUSE_S, _DOUBLINGS = 4, 0.001, 6
 
 
 class Listener:
@@ -37,7 +37,6 @@ class Listener:
         self.doorbell = ""
         self._look_s = look_s
         self._in_vain = 0
-        self._rang = False
 
     def heed(self, bell: Doorbell) -> None:
         """Note whether the doorbell works, and say so when it does not."""
@@ -60,13 +59,12 @@ class Listener:
         """
         if self._in_vain > _PATIENCE:
             stop.wait(min(LAST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (self._in_vain - _PATIENCE)))
-        ring = bell.wait(self._next_look_s(bell, until))
-        self._rang = ring.log
-        return ring
+        return bell.wait(self._next_look_s(bell, until))
 
-    def found(self, something: bool) -> None:
-        """Take note whether the last ring led to anything."""
-        self._in_vain = self._in_vain + 1 if self._rang and not something else 0
+    def answered(self, ring: Ring, *, found: bool) -> None:
+        """Take note whether a ring led to anything."""
+        was_in_vain = ring.log and not found
+        self._in_vain = min(self._in_vain + 1, _PATIENCE + _DOUBLINGS) if was_in_vain else 0
 
     def _next_look_s(self, bell: Doorbell, until: float | None) -> float:
         every_s = self._look_s if bell.works else min(POLL_S, self._look_s)
