@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import FunctionType, MappingProxyType
 
-from scatter import trampoline
+from scatter import native, trampoline
 from scatter.bases import module_name
 from scatter.bundle import Bundle, Part, decode
 from scatter.errors import Refused
@@ -145,7 +145,7 @@ def switch(
     return registry.switch(prepared.linked, prepared.fetched, since=since, hold=hold)
 
 
-class _Rest:
+class Rest:
     """Lets other threads work now and then.
 
     Inflating gives the interpreter away for a moment, and takes it back before a waiting thread is
@@ -158,7 +158,7 @@ class _Rest:
     def take(self) -> None:
         """Sleep for a moment if others have waited long enough."""
         if time.monotonic() >= self._next:
-            time.sleep(_REST_S)
+            native.sleep(_REST_S)
             self._next = time.monotonic() + _WORK_S
 
 
@@ -190,7 +190,7 @@ class _Preparation:
         self._early = set[str]()
 
     def run(self) -> Prepared:
-        rest = _Rest()
+        rest = Rest()
         while len(self._begun) < len(self._todo):
             waiting = [name for name in self._todo if name not in self._begun]
             for name in sorted(waiting, key=_is_method):  # a new class comes before its methods

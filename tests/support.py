@@ -134,7 +134,8 @@ def start_python(code: str, *arguments: str, **options: Any) -> subprocess.Popen
     )
 
 
-def needs(package: str) -> None:
-    """Skip the test where a package is missing. It is not imported: gevent changes threads."""
-    if find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
+def needs(*packages: str) -> None:
+    """Skip the test where a package is missing. None is imported: gevent changes threads."""
+    for package in packages:
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install 'scatter[integrations]'")

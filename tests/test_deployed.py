@@ -289,7 +289,7 @@ def test_a_process_without_the_right_to_note_its_code_runs_what_is_pushed(
 
 
 def test_many_functions_are_looked_up_a_few_at_a_time_and_each_file_is_asked_for_once(
-    lab: Lab,
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "import scatter\n" + "".join(
         f"@scatter.track\ndef f{number}(): return {number}\n" for number in range(40)
@@ -304,7 +304,7 @@ def test_many_functions_are_looked_up_a_few_at_a_time_and_each_file_is_asked_for
             return super().digests(files)
 
     store = Counting("many")
-    found = Deployed(nullcontext(), lambda: None)
+    found = Deployed(nullcontext())
     found.look_up(store, 7, slots, first={f"{program.name}:f3"})
     assert list(found.digests) == [f"{program.name}:f3"]
     rounds = 1
@@ -317,7 +317,8 @@ def test_many_functions_are_looked_up_a_few_at_a_time_and_each_file_is_asked_for
     assert rounds == 3
     assert sum(asked) == 2
 
-    again = Deployed(nullcontext(), lambda: pytest.fail("it read the source again"))
+    again = Deployed(nullcontext())
+    monkeypatch.setattr(again, "_build", lambda *_: pytest.fail("it read the source again"))
     again.look_up(store, 9, slots, first=slots)
     assert again.digests == found.digests
     assert again.floor == found.floor

@@ -49,7 +49,6 @@ BOOT_S = 0.002
 """Seconds between two looks whether a server has made this process a worker."""
 YOUNG_S, YOUNG_LOOK_S = 3.0, 0.5
 """So long a process is young: it may turn out to be a server's master, so it looks more often."""
-_REST_S = 0.0001
 
 
 class Agent:
@@ -108,7 +107,7 @@ class Agent:
         self._follower = Follower(self.registry, lifecycle.WORKING, self._terms)
         self._follower.floor = floor
         self._cache = Cache(self.settings.cache, self.settings.namespace)
-        self._deployed = Deployed(lifecycle.WORKING, lambda: time.sleep(_REST_S))
+        self._deployed = Deployed(lifecycle.WORKING)
         self._follower.deployed = self._deployed
         self._replaced = 0
         self._listener = Listener(self._look_s)

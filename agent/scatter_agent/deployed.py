@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from scatter import whole
 from scatter.analysis import ModuleSource
+from scatter.apply import Rest
 from scatter.bases import Base, base_of, deployed_base, deployed_code
 from scatter.errors import ScatterError, StoreRefused
 from scatter.slot import Slot
@@ -58,14 +59,8 @@ class Deployed:
 
     """
 
-    def __init__(self, working: AbstractContextManager[Any], rest: Callable[[], None]) -> None:
-        """Begin with nothing known.
-
-        Args:
-            working: Held while modules of ours may be imported.
-            rest: Called between two functions: other threads have more important things to do.
-
-        """
+    def __init__(self, working: AbstractContextManager[Any]) -> None:
+        """Begin with nothing known; `working` is held while modules of ours may be imported."""
         self._working = working
         self.is_behind = False
         self.digests: dict[str, str] = {}
@@ -74,7 +69,7 @@ class Deployed:
         self._is_told = False
         self._texts: dict[str, str] = {}
         self._noted: dict[str, dict[str, str]] = {}
-        self._rest = rest
+        self._rest = Rest()
 
     def __repr__(self) -> str:
         return f"<Deployed code of {len(self.digests)} functions>"
@@ -160,7 +155,7 @@ class Deployed:
             code = _read(known.get(name, ""))
             if code is None or any(self._text(m) != text for m, text in code.files.items()):
                 code = self._build(base, slot)
-                self._rest()
+                self._rest.take()
                 if code is None:
                     continue
                 found[name] = json.dumps([code.digest, dict(code.files)], separators=(",", ":"))

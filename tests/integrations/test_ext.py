@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integrations.web import Running, Site, needs, site
-from support import Edited, wait_until
+from integrations.web import Running, Site, site
+from support import Edited, needs, wait_until
 
 import scatter
 from scatter.registry import REGISTRY

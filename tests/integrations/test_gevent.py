@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from integrations.web import Site, needs, site
-from support import free_port
+from integrations.web import Site, site
+from support import free_port, needs
 
 from scatter.server import EmbeddedServer
 
@@ -104,3 +104,25 @@ def test_functions_that_greenlets_share_can_be_pushed_and_pulled_by_them(site: S
     )
     said, complained = process.communicate(timeout=30)
     assert (said, process.returncode) == ("[1]\n", 0), complained
+
+
+def test_the_agent_rests_without_a_hub_of_gevent_on_its_thread(site: Site) -> None:
+    """`time.sleep` is gevent's there: it would make a hub for the agent, and wait for its loop."""
+    process = run(
+        site,
+        PATCHED
+        + "import gc, scatter_agent, scatter.apply, gevent.hub\n"
+        + "scatter.apply._WORK_S = 0.0  # rest between any two functions\n"
+        + "assert scatter_agent.start(wait=20).wait(20)\n"
+        + COMPUTING
+        + "print(sum(isinstance(o, gevent.hub.Hub) for o in gc.get_objects()), flush=True)\n",
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("computing")
+        site.push(1)
+        said, complained = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (said, process.returncode) == ("seen\n0\n", 0), complained

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from integrations.web import Site, needs, site
-from support import ROOT, wait_until
+from integrations.web import Site, site
+from support import ROOT, needs, wait_until
 
 __all__ = ["site"]
 

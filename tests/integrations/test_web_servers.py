@@ -14,8 +14,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from integrations.web import Case, Running, Site, needs, site
-from support import wait_until
+from integrations.web import Case, Running, Site, site
+from support import needs, wait_until
 
 __all__ = ["site"]
 

@@ -8,7 +8,6 @@ and compared.
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import os
 import shutil
@@ -129,13 +128,6 @@ else:
 """
 
 FILES = {"shop.py": SHOP, "wsgi.py": FLASK, "asgi.py": FASTAPI, "manage.py": DJANGO}
-
-
-def needs(*modules: str) -> None:
-    """Skip the test where a package is not installed."""
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed: pip install 'scatter[integrations]'")
 
 
 class Running:
