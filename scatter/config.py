@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -41,7 +41,7 @@ _DEFAULTS: dict[str, Any] = {
     "labels": (),
     "cache": "",
 }
-_LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+", "labels": ","}
+_LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+", "labels": r"\s*,\s*"}
 """Settings that are lists, and what separates their values in one text."""
 _ALIASES = {"prefix": "namespace", "url": "redis_url"}
 
@@ -74,6 +74,28 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings({redact(self.redis_url)!r}, namespace={self.namespace!r})"
+
+    def but(self, **arguments: object) -> Settings:
+        """Return these settings with others for those that are given.
+
+        Args:
+            **arguments: Setting → its value; None: as it is.
+
+        Raises:
+            UsageError: A value has the wrong type or form.
+
+        """
+        given = {name: value for name, value in arguments.items() if value is not None}
+        checked = {name: _checked(name, value, "argument") for name, value in given.items()}
+        changed: dict[str, Any] = {
+            **checked,
+            "origins": {**self.origins, **dict.fromkeys(given, "argument")},
+        }
+        return replace(self, **changed)
+
+    def same_as(self, other: Settings) -> bool:
+        """Return whether all values are the same, wherever they came from."""
+        return replace(self, origins={}) == replace(other, origins={})
 
     def shown(self) -> Iterator[tuple[str, str, str]]:
         """Yield (setting, value for people, origin); passwords are hidden."""
@@ -169,7 +191,7 @@ def _checked(name: str, value: object, origin: str) -> object:
     """Return a setting's value in its type."""
     if name in _LISTS:
         if isinstance(value, str):
-            value = [text for text in re.split(_LISTS[name], value) if text]
+            value = [text for text in re.split(_LISTS[name], value.strip()) if text]
         if name == "labels" and isinstance(value, Mapping):
             value = [f"{key}={text}" for key, text in value.items()]
         if name == "labels" and not _are_labels(value):

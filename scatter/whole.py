@@ -101,7 +101,7 @@ def track_matching(patterns: Sequence[str]) -> tuple[str, ...]:
     tracked: list[str] = []
     for name, module in list(sys.modules.items()):
         if finder.wants(_name_of(name, module)) and not _is_initializing(module):
-            tracked += _track_quietly(module)
+            tracked += track_quietly(module)
     return tuple(tracked)
 
 
@@ -117,7 +117,8 @@ def _is_initializing(module: ModuleType) -> bool:
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
-def _track_quietly(module: ModuleType) -> tuple[str, ...]:
+def track_quietly(module: ModuleType) -> tuple[str, ...]:
+    """Track a module as `track_module` does; what goes wrong is logged, and nothing is raised."""
     try:
         return track_module(module)
     except UsageError:
@@ -162,7 +163,7 @@ def _track_after(loader: Any) -> None:
 
     def exec_module(module: ModuleType) -> None:
         execute(module)
-        _track_quietly(module)
+        track_quietly(module)
 
     try:
         loader.exec_module = exec_module

@@ -1056,6 +1056,35 @@ def test_a_second_start_with_other_settings_is_refused_and_changes_nothing(
     assert child.ask("(one.status().state, two.status().state)") == ("stopped", "ready")
 
 
+def test_a_second_start_in_another_way_is_refused_and_says_in_which(child: Child) -> None:
+    child.do("import scatter_agent")
+    child.do("one = scatter_agent.start(apply='manual', labels={'a': '1'}, on_switch=print)")
+    for same in ("", "apply='manual'", "labels={'a': '1'}", "on_switch=print"):
+        assert child.ask(f"scatter_agent.start({same}) is one") is True
+    for which, other in {
+        "apply": "apply='at_once'",
+        "labels": "labels={}",
+        "on_switch": "on_switch=repr",
+        "on_health": "on_health=print",
+    }.items():
+        error = child.error(f"scatter_agent.start({other})")
+        assert error.startswith(f"UsageError: An agent runs already with another `{which}`")
+    child.do("scatter_agent.stop()")
+
+
+def test_start_elsewhere_keeps_what_else_init_was_given(
+    child: Child, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child.do("import os; os.environ['SCATTER_LABELS'] = 'a=1'; os.environ['SCATTER_CACHE'] = '/x'")
+    child.do("import scatter, scatter_agent")
+    child.do("scatter.init(author='ann')")
+    child.do("del os.environ['SCATTER_LABELS'], os.environ['SCATTER_CACHE']")
+    child.do(f"agent = scatter_agent.start({redis_url!r}, namespace='elsewhere')")
+    found = child.ask("(agent.settings.author, agent.settings.labels, agent.settings.cache)")
+    assert found == ("ann", ("a=1",), "/x")
+    child.do("scatter_agent.stop()")
+
+
 def test_namespace_and_its_alias_are_not_given_both(child: Child) -> None:
     child.do("import scatter_agent")
     error = child.error("scatter_agent.start(namespace='one', prefix='other')")

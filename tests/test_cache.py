@@ -93,6 +93,39 @@ def test_with_the_server_down_a_process_starts_on_what_was_good_last(
     wait_until(lambda: store.read(0).tip == 3, "it to be kept")
 
 
+def test_a_server_that_refuses_at_the_start_is_no_server(away: Away, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    agent = start(away, folder)
+    assert agent.wait(20)
+    away.push(f="f1")
+    away.until("f1 g0 h0")
+    wait_until(lambda: (folder / "shop" / "tip").exists(), "it to be kept")
+    restart(away)
+    away.run("CONFIG", "SET", "requirepass", "pw")
+    again = start(away, folder)
+    away.until("f1 g0 h0")
+    kept = "Until then it runs release 1 as it was kept here."
+    wait_until(lambda: kept in again.status().reason, "the reason to say so")
+    assert again.status().state == "error"
+    away.run("CONFIG", "SET", "requirepass", "")
+    wait_until(lambda: again.status().state == "ready", "it to be on the log")
+
+
+def test_a_fault_of_reading_the_directory_ends_no_agent(
+    away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Cache) -> Journal:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(Cache, "journal", fail)
+    away.push(f="f1")
+    away.kill()
+    agent = start(away, tmp_path / "cache")
+    wait_until(lambda: "ZeroDivisionError: a fault" in caplog.text, "the event")
+    away.restart()
+    wait_until(lambda: agent.status().state == "ready", "it to go on")
+
+
 def test_with_the_server_there_nothing_is_taken_from_the_directory(
     away: Away, tmp_path: Path
 ) -> None:
@@ -179,7 +212,6 @@ def kept(folder: Path, store: MemoryStore, names: frozenset[str]) -> Cache:
     """Keep a store's log as an agent with these functions does."""
     cache = Cache(str(folder), store.namespace)
     log = Journal(store)
-    log.on_entry = cache.take
     log.catch_up()
     cache.keep(log, names, {})
     return cache
@@ -192,7 +224,6 @@ def test_only_the_bundles_of_own_functions_are_kept_and_old_ones_go(tmp_path: Pa
         push(releases, name)
     cache = Cache(str(tmp_path), "app")
     log = Journal(store)
-    log.on_entry = cache.take
     log.catch_up()
     cache.keep(log, frozenset("f"), {})
     live = log.ledger.functions["f"].live.bundle
@@ -229,7 +260,6 @@ def test_another_log_takes_the_place_of_the_kept_one(tmp_path: Path) -> None:
         push(releases, "f")
     cache = Cache(str(tmp_path), "app")
     log = Journal(store)
-    log.on_entry = cache.take
     log.catch_up()
     cache.keep(log, frozenset("f"), {})
     push(Journal(other), "g", author="somebody else")
@@ -260,7 +290,6 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_an_older_state(
     releases, states = Journal(store), [dict[str, Any]()]
     cache = Cache(str(folder), "app")
     log = Journal(store)
-    log.on_entry = cache.take
     left = at
 
     def step(*_: object, **__: object) -> None:
@@ -330,7 +359,6 @@ def test_many_writers_at_once_leave_a_whole_directory(tmp_path: Path) -> None:
 
     def keep(cache: Cache) -> None:
         log = Journal(store)
-        log.on_entry = cache.take
         while not done.is_set():
             log.catch_up()
             cache.keep(log, frozenset("fg"), {})

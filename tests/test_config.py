@@ -78,9 +78,24 @@ def test_labels_are_a_table_a_list_or_one_text(
     monkeypatch.setenv("SCATTER_LABELS", "region=us,zone=b=2")
     found = resolve(start=tmp_path).labels
     assert checked_labels(found) == {"region": "us", "zone": "b=2"}
+    monkeypatch.setenv("SCATTER_LABELS", " region=us, zone=b ")
+    assert resolve(start=tmp_path).labels == ("region=us", "zone=b")
     for wrong in ("region", "=eu", ["a=1", 2]):
         with pytest.raises(UsageError, match=r"labels .argument.: expected a list of `key=value`"):
             resolve(start=tmp_path, labels=wrong)
+
+
+def test_settings_with_others_for_some_keep_the_rest(tmp_path: Path) -> None:
+    project(tmp_path, '[tool.scatter]\ntrack = "pricing.*"\nnamespace = "shop"')
+    found = resolve(start=tmp_path)
+    other = found.but(namespace="bar", redis_url=None)
+    assert (other.namespace, other.track) == ("bar", ("pricing.*",))
+    assert other.redis_url == found.redis_url
+    assert other.origins["namespace"] == "argument"
+    assert other.but(namespace="shop").same_as(found)
+    assert not other.same_as(found)
+    with pytest.raises(UsageError, match=r"namespace .argument.: expected 1 to 100 letters"):
+        found.but(namespace="no such name")
 
 
 def test_the_own_variable_goes_before_the_common_one(

@@ -982,6 +982,31 @@ class Strict(Unsigned):
     follows_replaced = False
 
 
+def test_another_log_that_fails_a_check_is_read_once(store: MemoryStore) -> None:
+    on = Journal(store)
+    push(on, "f")
+    push(on, "f")
+    other = MemoryStore("app")
+    writer = Journal(other)
+    push(writer, "g")
+    push(writer, "g")
+    store._entries[:] = [*other._entries, b"poison"]
+    reads: list[int] = []
+    read = store.read
+
+    def counted(after: int, *rest: Any, **options: Any) -> Any:
+        reads.append(after)
+        return read(after, *rest, **options)
+
+    store.read = counted  # type: ignore[method-assign]
+    assert reason_of(on.catch_up) == "bad-envelope"
+    assert 0 in reads
+    reads.clear()
+    assert reason_of(on.catch_up) == "wrong-chain"
+    assert reads == [1], "only where it went on"
+    assert on.ledger.functions.keys() == {"f"}
+
+
 def test_a_log_that_went_back_is_refused_and_what_was_known_stays(store: MemoryStore) -> None:
     on = Journal(store, verifier=Strict())
     for _ in range(5):

@@ -479,6 +479,19 @@ def test_ending_a_subscription_on_a_dead_connection_is_unavailable(
             store.link.unsubscribe("channel")
 
 
+def test_of_many_notifications_each_kind_is_remembered_once(
+    own_server: Starts, opens: Opens
+) -> None:
+    server = own_server()
+    store, other = opens(server.url), opens(server.url)
+    store.link.subscribe(["one", "two"])
+    publish = [("PUBLISH", channel, "x") for channel in ("one", "two")]
+    other.link.run(publish * 1000)
+    store.link.run([("PING",)])  # the notifications come before its reply
+    assert store.link.take_pushes() == [("one", "x"), ("two", "x")]
+    assert store.link.take_pushes() == []
+
+
 def kill_clients(server: EmbeddedServer) -> None:
     """End every connection but the one that says so."""
     assert ask(server, "CLIENT KILL SKIPME yes TYPE normal")[0] == ":"

@@ -13,7 +13,9 @@ from support import wait_until
 from test_agent import World, make  # noqa: F401 - the fixture
 
 from scatter.errors import NotFound, UsageError
+from scatter.log import Journal
 from scatter.model import Refusal
+from scatter.releases import Releases
 
 Make = Callable[..., World]
 
@@ -54,6 +56,20 @@ def test_what_waits_is_replaced_by_what_is_released_later(world: World) -> None:
     assert agent.apply() == both
     assert world.calls() == "f2 g0 h1"
     assert world.registry.switches == [{"f": 2, "h": 1}]
+
+
+def test_what_waits_is_dropped_when_the_log_is_another_one(world: World) -> None:
+    agent = world.ready(terms=Terms(manual=True))
+    world.push(f="f1")
+    name = world.name
+    wait_until(lambda: agent.status().pending == {name("f"): 1}, "it to be prepared")
+    keys = world.run("KEYS", "*")
+    world.run("DEL", *(key for key in keys if b"process" not in key))
+    world.releases = Releases(Journal(world.store), author="eve")
+    world.push(g="g1")
+    wait_until(lambda: agent.status().pending == {name("g"): 1}, "what the new log says")
+    assert agent.apply() == {name("g"): 1}
+    assert world.calls() == "f0 g1 h0"
 
 
 def test_what_waits_is_dropped_when_it_is_taken_back(world: World) -> None:

@@ -34,7 +34,7 @@ def start(  # noqa: PLR0913 - all are keywords, and most are left out
     application: str = "",
     track: Sequence[str] | None = None,
     wait: float | None = None,
-    apply: Literal["at_once", "manual"] = "at_once",
+    apply: Literal["at_once", "manual"] | None = None,
     labels: Mapping[str, str] | None = None,
     on_switch: Callable[[Switch], object] | None = None,
     on_refused: Callable[[Refusal], object] | None = None,
@@ -43,14 +43,15 @@ def start(  # noqa: PLR0913 - all are keywords, and most are left out
     """Start following the log in a background thread. Never waits for the store unless told to.
 
     Args:
-        redis_url, namespace, prefix: As for `scatter.init`; what is not given is what `init` was
-            given, else what the environment and `[tool.scatter]` say.
+        redis_url, namespace, prefix: As for `scatter.init`; all that is not given is what `init`
+            was given, else what the environment and `[tool.scatter]` say.
         application: How `scatter status` names this process; default: its program's name.
         track: Patterns of modules, such as `pricing.*`, of which every function is tracked, also of
             those that are imported later; default: the setting `track`.
         wait: Seconds to wait at most until the process is on the log; None: do not wait.
-        apply: `at_once`, or `manual`: versions are only prepared, and `agent.apply()` switches to
-            them where the application calls it, such as between two steps of a training loop.
+        apply: `at_once` (the default), or `manual`: versions are only prepared, and `agent.apply()`
+            switches to them where the application calls it, such as between two steps of a
+            training loop.
         labels: What this process is (`{"region": "eu"}`), for rollouts and for people; default:
             the setting `labels`.
         on_switch: Called after each switch, in the agent's thread or in that which calls
@@ -62,15 +63,13 @@ def start(  # noqa: PLR0913 - all are keywords, and most are left out
         The agent of this process; the same one when it runs already.
 
     Raises:
-        UsageError: It runs already with other settings, or a setting or argument has the wrong
-            form.
+        UsageError: It runs already in another way than this, or a setting or argument has the
+            wrong form.
 
     """
     global _agent
-    from dataclasses import replace
-
     from scatter.client import current_settings
-    from scatter.config import checked_labels, resolve
+    from scatter.config import checked_labels
     from scatter.errors import UsageError
     from scatter.registry import REGISTRY
     from scatter.whole import track_matching
@@ -79,14 +78,10 @@ def start(  # noqa: PLR0913 - all are keywords, and most are left out
 
     if namespace and prefix:
         raise UsageError("`prefix` is another name of `namespace`; give one of them.")
-    settings = current_settings()
-    if redis_url or namespace or prefix:
-        settings = resolve(
-            redis_url=redis_url or settings.redis_url,
-            namespace=namespace or prefix or settings.namespace,
-        )
-    if apply not in ("at_once", "manual"):
+    settings = current_settings().but(redis_url=redis_url, namespace=namespace or prefix)
+    if apply not in (None, "at_once", "manual"):
         raise UsageError(f"apply: expected 'at_once' or 'manual', found {apply!r}.")
+    callbacks = Callbacks(on_switch=on_switch, on_refused=on_refused, on_health=on_health)
     with _lock:
         if _agent is None or _agent.stopped:
             _agent = Agent(
@@ -96,16 +91,11 @@ def start(  # noqa: PLR0913 - all are keywords, and most are left out
                 terms=Terms(
                     manual=apply == "manual",
                     labels=checked_labels(settings.labels if labels is None else labels),
-                    callbacks=Callbacks(
-                        on_switch=on_switch, on_refused=on_refused, on_health=on_health
-                    ),
+                    callbacks=callbacks,
                 ),
             )
-        elif replace(_agent.settings, origins={}) != replace(settings, origins={}):
-            raise UsageError(
-                f"An agent runs already with {_agent.settings!r}; found {settings!r}. "
-                "Call scatter_agent.stop() first."
-            )
+        else:
+            _agent.check_is(settings, apply=apply, labels=labels, callbacks=callbacks)
         agent = _agent
         patterns = settings.track if track is None else track
         if patterns:

@@ -26,7 +26,7 @@ from typing import Any
 
 from scatter import bases, native
 from scatter.config import Settings
-from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, Untrusted
+from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, Untrusted, UsageError
 from scatter.log import Journal
 from scatter.model import Release
 from scatter.names import resolve as resolve_name
@@ -42,7 +42,7 @@ from scatter_agent.health import AgentStatus, State
 from scatter_agent.listen import IMPORT_S, LOOK_S, Listener
 from scatter_agent.report import Reporter
 from scatter_agent.tell import begin, tell
-from scatter_agent.terms import AT_ONCE, Terms
+from scatter_agent.terms import AT_ONCE, Callbacks, Terms
 
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.05, 5.0
 BOOT_S = 0.002
@@ -121,6 +121,37 @@ class Agent:
         self._contact_at = 0.0
         begin()
         self._reporter = Reporter(self._application, secrets.token_hex(4), self._terms.labels)
+
+    def check_is(
+        self,
+        settings: Settings,
+        *,
+        apply: str | None,
+        labels: Mapping[str, str] | None,
+        callbacks: Callbacks,
+    ) -> None:
+        """Return if this agent is one that was started in this way.
+
+        Args:
+            settings: Where the log is.
+            apply, labels, callbacks: As for `scatter_agent.start`; what is None may be anything.
+
+        Raises:
+            UsageError: It was started in another way, and says in which.
+
+        """
+        if not settings.same_as(self.settings):
+            raise UsageError(
+                f"An agent runs already with {self.settings!r}; found {settings!r}. "
+                "Call scatter_agent.stop() first."
+            )
+        other = self._terms.other_than(apply=apply, labels=labels, callbacks=callbacks)
+        if other:
+            raise UsageError(
+                f"An agent runs already with another `{other}`: it may have been started by the "
+                "framework's integration, or twice. Start it once, with all arguments, or call "
+                "scatter_agent.stop() first."
+            )
 
     # life --------------------------------------------------------------------------------
 
@@ -384,7 +415,8 @@ class Agent:
             self._be("stale", str(error) + self._kept)
             self._start_from_cache()
         except ScatterError as error:
-            self._be("error", str(error), getattr(error, "reason", ""))
+            self._be("error", str(error) + self._kept, getattr(error, "reason", ""))
+            self._start_from_cache()
         except Exception as error:
             self._be("error", f"{type(error).__name__}: {error}", "internal")
             tell("exception", "scatter.fault")
@@ -403,10 +435,12 @@ class Agent:
                 self._follower.step(journal, [])
         except ScatterError as error:
             tell("warning", "scatter.not_cached", reason=str(error))
+        except Exception:
+            tell("exception", "scatter.fault")
         else:
             tell("info", "scatter.from_cache", sequence=tip)
             self._kept = f" Until then it runs release {tip} as it was kept here."
-            self._be("stale", self._reason + self._kept)
+            self._be(self._state, self._reason + self._kept, self._code)
         self._deployed.forget()
 
     def _pause(self, stop: native.Flag) -> None:
@@ -463,7 +497,6 @@ class Agent:
                 self.settings.redis_url, self.settings.namespace, **_named(self.settings)
             )
             self._store, self._journal, self._bell = store, Journal(store), store.doorbell()
-            self._journal.on_entry = self._cache.take
         assert self._journal is not None
         assert self._bell is not None
         return self._store, self._journal, self._bell
@@ -491,8 +524,8 @@ class Agent:
         self._contact_at = time.time()
         self._listener.answered(ring, found=bool(releases))
         self._heed_replaced(journal)
-        known = journal.ledger.functions
-        self._deployed.look_up(store, journal.ledger.sequence, self._follower.whole(), known)
+        known, whole = journal.ledger.functions, self._follower.whole()
+        self._deployed.look_up(store, journal.ledger.sequence, whole, known)
         self._follower.step(journal, releases)
         self._be(*state)
         self._report(store)
@@ -500,8 +533,8 @@ class Agent:
             self._ready.set()
         if not (self._follower.waits_for_import or self._follower.was_overtaken):
             self._answer(asked)
-        self._deployed.look_up(store, journal.ledger.sequence, self._follower.whole())
-        if self._state == "ready":
+        self._deployed.look_up(store, journal.ledger.sequence, whole)
+        if self._cache and self._state == "ready":
             self._cache.keep(journal, frozenset(self.registry.slots()), self._deployed.seen())
 
     def _heed_replaced(self, journal: Journal) -> None:

@@ -29,7 +29,6 @@ class Cache:
         self._folder = folder
         self._namespace = namespace
         self._writer = Writer(folder, namespace)
-        self._entries: dict[int, bytes] = {}
         self._done: object = None
         self._replaced = 0
         self._trouble = ""
@@ -45,11 +44,6 @@ class Cache:
         """Return the log as it was when it was last kept; nothing is read yet."""
         self.was_read = True
         return Journal(DirectoryStore(self._folder, self._namespace))
-
-    def take(self, sequence: int, entry: bytes) -> None:
-        """Take an entry up, to be written by the next `keep`."""
-        if self._folder:
-            self._entries[sequence] = entry
 
     def keep(self, journal: Journal, names: frozenset[str], seen: Mapping[str, int]) -> None:
         """Write what is new. What goes wrong is told once, and tried again next time.
@@ -80,9 +74,8 @@ class Cache:
             writer.begin_anew()
         begin = ledger.snapshot_sequence
         absent = writer.missing(max(begin, 1), ledger.sequence)
-        unread = [sequence for sequence in absent if sequence not in self._entries]
-        found = dict(zip(unread, journal.store.entries(unread), strict=True))
-        entries = {n: e for n in absent if (e := self._entries.get(n, found.get(n))) is not None}
+        found = zip(absent, journal.store.entries(absent), strict=True)
+        entries = {sequence: entry for sequence, entry in found if entry is not None}
         live = [state.live for state in ledger.functions.values() if state.live.bundle]
         needed = [c for c in live if c.function in names and not writer.has(c.bundle)]
         bundles = journal.bundles(needed)
@@ -92,7 +85,6 @@ class Cache:
         writer.keep(entries, bundles, tip=ledger.sequence, snapshot=begin)
         writer.note_seen(seen)
         writer.drop({*(change.bundle for change in live), snapshot}, below=begin)
-        self._entries.clear()
 
     def _snapshot(self, journal: Journal, sequence: int, entries: Mapping[int, bytes]) -> str:
         """Return the digest of the snapshot that reading begins at; empty if there is none."""

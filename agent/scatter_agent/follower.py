@@ -37,6 +37,8 @@ from scatter_agent.terms import AT_ONCE, Switch, Terms
 
 IMPORT_PATIENCE_S = 5.0
 """How long a module may take to be imported; one that takes longer is running its program."""
+MOST_UNAPPLIED = 10_000
+"""Releases remembered while their switch is left to `apply`; older ones are not tried singly."""
 
 
 class Follower:
@@ -103,7 +105,7 @@ class Follower:
         changes = plan.goal(view)
         failures = view.failures
         self.was_overtaken = False
-        self._unapplied += releases
+        self._unapplied = [*self._unapplied, *releases][-MOST_UNAPPLIED:]
         if self._prepared is not None and not self._still_wanted(self._prepared, journal, changes):
             self._prepared = None
         if changes and self._prepared is None:
@@ -134,6 +136,7 @@ class Follower:
         """
         self.failures = {}
         self.floor = dict.fromkeys(self.floor, sequence)
+        self._prepared, self._unapplied = None, []
 
     def redefined(self, slot: Slot, sequence: int) -> None:
         """Note that a function was defined anew here: what was released before is older."""
@@ -151,10 +154,7 @@ class Follower:
 
     def refusals(self) -> tuple[Refusal, ...]:
         """Return what was refused, as reports have it."""
-        return tuple(
-            Refusal(function=name, version=f.version, reason=f.reason, message=f.message)
-            for name, f in sorted(self.failures.items())
-        )
+        return tuple(_refusal(name, failure) for name, failure in sorted(self.failures.items()))
 
     def _view(self, journal: Journal) -> View:
         """Return what the planner decides from; functions that are being imported come later."""
@@ -286,25 +286,29 @@ class Follower:
         """Make an event of each refusal, once."""
         for name, failure in sorted(failures.items()):
             before = self.failures.get(name)
-            if before is None or replace(before, retry_at=None, tries=1) != replace(
-                failure, retry_at=None, tries=1
-            ):
-                self._terms.callbacks.refused(
-                    Refusal(
-                        function=name,
-                        version=failure.version,
-                        reason=failure.reason,
-                        message=failure.message,
-                    )
-                )
-                tell(
-                    "warning",
-                    "scatter.refused",
-                    function=name,
-                    version=failure.version,
-                    reason=failure.reason,
-                    detail=failure.message,
-                )
+            if before is not None and _first_try(before) == _first_try(failure):
+                continue
+            refusal = _refusal(name, failure)
+            self._terms.callbacks.refused(refusal)
+            tell(
+                "warning",
+                "scatter.refused",
+                function=name,
+                version=refusal.version,
+                reason=refusal.reason,
+                detail=refusal.message,
+            )
+
+
+def _refusal(name: str, failure: Failure) -> Refusal:
+    return Refusal(
+        function=name, version=failure.version, reason=failure.reason, message=failure.message
+    )
+
+
+def _first_try(failure: Failure) -> Failure:
+    """Return a failure without what trying again changes."""
+    return replace(failure, retry_at=None, tries=1)
 
 
 class _Move(NamedTuple):

@@ -127,12 +127,21 @@ def tell(
         if left_out:
             fields["repeated"] = left_out
         if is_heard(level):
-            with lifecycle.WORKING:  # structlog is imported when something is first told
-                logger = log()
-            getattr(logger, level)(event, **fields)
+            getattr(_logger(), level)(event, **fields)
     except Exception:
         return True  # it was dropped, and will not come better
     return True
+
+
+def _logger() -> Any:
+    """Return the logger; structlog is imported when something is first told.
+
+    No fork may come in between; a thread that only tells something waits for no agent, though.
+    """
+    if log.cache_info().currsize:
+        return log()
+    with lifecycle.WORKING:
+        return log()
 
 
 def _kind(level: str, event: str, fields: Mapping[str, Any]) -> Kind:

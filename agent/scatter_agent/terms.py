@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from scatter.model import Refusal
 from scatter_agent.health import AgentStatus
@@ -70,6 +70,25 @@ class Terms:
     manual: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     callbacks: Callbacks = Callbacks()
+
+    def other_than(
+        self, *, apply: str | None, labels: Mapping[str, str] | None, callbacks: Callbacks
+    ) -> str:
+        """Return the first argument of `scatter_agent.start` that asks for something else.
+
+        Args:
+            apply, labels, callbacks: What is asked for; None: anything.
+
+        Returns:
+            Its name; empty if all is as asked for.
+
+        """
+        if apply is not None and self.manual != (apply == "manual"):
+            return "apply"
+        if labels is not None and {**self.labels} != {**labels}:
+            return "labels"
+        asked = ((f.name, getattr(callbacks, f.name)) for f in fields(callbacks))
+        return next((n for n, c in asked if c not in (None, getattr(self.callbacks, n))), "")
 
 
 AT_ONCE = Terms()

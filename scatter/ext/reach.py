@@ -15,7 +15,8 @@ from collections import deque
 from types import CellType, FunctionType, GenericAlias, MethodType, ModuleType, UnionType
 from typing import Annotated, Any
 
-from scatter.whole import track_module
+from scatter._logging import log
+from scatter.whole import track_quietly
 
 _FRAMEWORKS = frozenset({"fastapi", "starlette", "flask", "werkzeug"})
 _ANNOTATED: Any = type(Annotated[int, 1])
@@ -28,9 +29,17 @@ _LIBRARY = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
 
 
 def track_app(app: Any) -> tuple[str, ...]:
-    """Track the modules of the functions that an application has registered so far, each whole."""
-    modules = {module.__name__: module for module in map(_module, _functions(app)) if module}
-    return tuple(sorted({name for module in modules.values() for name in track_module(module)}))
+    """Track the modules of the functions that an application has registered so far, each whole.
+
+    Never raises: this runs in the first request. A module that cannot be tracked is logged.
+    """
+    try:
+        found = [module for module in map(_module, _functions(app)) if module]
+    except Exception as error:
+        log().warning("scatter.not_tracked", function="", message=f"{error!r}")
+        return ()
+    modules = {module.__name__: module for module in found}
+    return tuple(sorted({name for module in modules.values() for name in track_quietly(module)}))
 
 
 def _functions(app: Any) -> list[FunctionType]:

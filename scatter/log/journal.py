@@ -63,25 +63,25 @@ class Draft:
 
 
 class Journal:
-    """One namespace's log, as this process knows it. Any thread may call any method."""
+    """One namespace's log, as this process knows it. Any thread may call any method.
+
+    Attributes:
+        store: Where the log is.
+        ledger: What it adds up to, as far as it was read.
+        replaced: How often the log turned out to be another one and was read anew.
+
+    """
 
     def __init__(
         self, store: Store, *, verifier: Verifier | None = None, signer: Signer | None = None
     ) -> None:
-        """Begin with an empty ledger; nothing is read yet.
-
-        Attributes:
-            on_entry: Called with each entry that was read and checked, and its sequence.
-            replaced: How often the log turned out to be another one and was read anew.
-
-        """
+        """Begin with an empty ledger; nothing is read yet."""
         self.store = store
         self.ledger = Ledger(store.namespace, verifier or Unsigned())
         self._signer = signer or Unsigned()
         self._lock = ForkSafeLock()
         self._recent: dict[str, bytes] = {}
         self._tip = 0
-        self.on_entry: Callable[[int, bytes], None] | None = None
         self._in_vain = ("", 0)  # hash and tip at which a replaced log was read for nothing
         self.replaced = 0
 
@@ -137,6 +137,9 @@ class Journal:
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
             releases = self._catch_up(False, to_append)
+        except Untrusted:
+            self.ledger, self._in_vain = before, (before.head, self._tip)
+            raise
         except Exception:
             self.ledger = before
             raise
@@ -160,13 +163,7 @@ class Journal:
         self._recent = dict(tail.recent) or self._recent
         if known > first and tail.entries:
             self.ledger.recognise(tail.entries[0])
-        return [self._advance(entry) for entry in tail.entries[known - first :]]
-
-    def _advance(self, entry: bytes) -> Release:
-        release = self.ledger.advance(entry)
-        if self.on_entry is not None:
-            self.on_entry(release.sequence, entry)
-        return release
+        return [self.ledger.advance(entry) for entry in tail.entries[known - first :]]
 
     def _check_tip(self, tip: int) -> None:
         if tip < self.ledger.sequence:

@@ -231,10 +231,6 @@ class Writer:
             _write(self.folder / "snapshot", b"%d\n" % snapshot)
         _write(self.folder / "tip", b"%d\n" % tip)
 
-    def tip(self) -> int:
-        """Return the sequence of the newest release that is there."""
-        return DirectoryStore(self.folder.parent, self.folder.name).read(0, 0).tip
-
     def begin_anew(self) -> None:
         """Forget the log: it is another one now."""
         self._clear()

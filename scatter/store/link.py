@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections import deque
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -45,6 +44,8 @@ WAIT_CHECK_S = 2.0
 """How often at most who waits at a doorbell makes sure that this is still the right server."""
 RUN_CHECK_S = 8.0
 """The same for who only sends commands: rarer, so that rings are answered without delay."""
+MOST_AT_ONCE = 10_000
+"""Notifications read before they are looked at."""
 _POLLIN = 1  # `select.POLLIN`, also where gevent has the module
 
 
@@ -87,7 +88,7 @@ class Link:
         self._lock = ForkSafeLock()
         self._connection: Any = None
         self._pid = 0
-        self._pushes: deque[tuple[str, str]] = deque()
+        self._pushes: dict[tuple[str, str], None] = {}
         self.database = 0
         self.generation = 0  # how many connections there were: what a server keeps for one is gone
 
@@ -286,7 +287,9 @@ class Link:
         poll.register(connection._sock, _POLLIN)
         poll.register(wake_fd, _POLLIN)
         while True:
-            while _has_read(connection):
+            for _ in range(MOST_AT_ONCE):  # in a flood there is always one more
+                if not _has_read(connection):
+                    break
                 _read_push(connection)
             if self._pushes:
                 return False
@@ -300,16 +303,17 @@ class Link:
                 return False
 
     def take_pushes(self) -> list[tuple[str, str]]:
-        """Return (channel, message) of the notifications that came, and forget them."""
-        taken = []
-        while self._pushes:
-            taken.append(self._pushes.popleft())
-        return taken
+        """Return (channel, message) of the notifications that came, each once, and forget them."""
+        taken, self._pushes = self._pushes, {}
+        return [*taken]
 
     def _take_push(self, push: list[Any]) -> object:
-        """Keep a notification; called by the parser, also in front of replies."""
+        """Keep a notification; called by the parser, also in front of replies.
+
+        The same one is kept once: however many come, no more is remembered than there are kinds.
+        """
         if push and push[0] == b"message":
-            self._pushes.append((_text(push[1]), _text(push[2])))
+            self._pushes[_text(push[1]), _text(push[2])] = None
         return _PUSH
 
     # errors ------------------------------------------------------------------------------

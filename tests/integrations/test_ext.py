@@ -17,6 +17,7 @@ from integrations.web import Running, Site, site
 from support import Edited, needs, wait_until
 
 import scatter
+from scatter.ext.reach import track_app
 from scatter.registry import REGISTRY
 
 __all__ = ["site"]
@@ -137,6 +138,25 @@ def test_a_router_that_is_included_later_is_tracked_when_the_application_is_firs
 
     assert "hello" in tracked(endpoints)
     assert "asked" in tracked(dependencies)
+
+
+def test_a_module_that_cannot_be_tracked_breaks_no_request(
+    edited: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    needs("fastapi")
+    from fastapi import FastAPI
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    app = FastAPI()
+    deps = edited(DEPENDENCIES)
+    app.get("/")(deps.asked)
+    monkeypatch.setattr("scatter.whole.track_module", fail)
+    assert track_app(app) == ()
+    assert "scatter.not_tracked" in caplog.text
+    monkeypatch.setattr("scatter.ext.reach._functions", fail)
+    assert track_app(app) == ()
 
 
 def test_nothing_of_a_framework_or_of_the_standard_library_is_tracked(edited: Make) -> None:
