@@ -17,8 +17,8 @@ from typing import Literal
 
 from scatter.names import SHIPPED
 
-Action = Literal["push", "release", "rollback", "delete"]
-ACTIONS: tuple[Action, ...] = ("push", "release", "rollback", "delete")
+Action = Literal["push", "release", "rollback", "delete", "renew", "reset"]
+ACTIONS: tuple[Action, ...] = ("push", "release", "rollback", "delete", "renew", "reset")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,8 @@ class Release:
         namespace: The namespace that the release belongs to.
         sequence: Position in the log: 1, 2, 3 …
         previous: SHA-256 in hex of the statement before; empty for sequence 1.
-        time: When it was made, ISO 8601 in UTC. For people; nothing is decided by it.
+        time: When it was made, ISO 8601 in UTC, never before the release before it. Of what runs
+            nothing is decided by it, but whether a key was valid then.
         author: Who made it.
         action: What was asked for.
         changes: The functions concerned, each at most once, ordered by name.
@@ -67,6 +68,7 @@ class Release:
         git: Commit of the working tree it was made from; empty if unknown.
         python: Cache tag of the interpreter that made it, e.g. `cpython-311`.
         snapshot: SHA-256 of a snapshot of the state before this release; empty if it has none.
+        epoch: How often the log was begun anew by a `reset`.
         scope: Room for staged rollouts: labels or a share of processes. Always None today.
 
     """
@@ -82,6 +84,7 @@ class Release:
     git: str = ""
     python: str = ""
     snapshot: str = ""
+    epoch: int = 0
     scope: None = None
 
 
@@ -99,6 +102,7 @@ class FunctionState:
         previous: The version that was live before; `SHIPPED` if there was none.
         floor: Number from which on versions exist: those below were removed.
         kept: Versions below `floor` that exist all the same, ascending.
+        keys: Fingerprints of the keys that signed the release which made it live.
 
     """
 
@@ -111,6 +115,7 @@ class FunctionState:
     previous: int = SHIPPED
     floor: int = 1
     kept: tuple[int, ...] = ()
+    keys: tuple[str, ...] = ()
 
     @property
     def version(self) -> int | None:

@@ -3,12 +3,15 @@
 Not here: what to append (`scatter.client`), what a process does about it (`scatter_agent`).
 
 Invariants
-1. The ledger only moves forward, over entries that were checked. Where the verifier allows it, a
-   log that was replaced (a restored backup, a failover that lost writes) is read anew from its
-   beginning; an empty one never is: what is known stays.
+1. The ledger only moves forward, over entries that were checked. A log that was replaced (a
+   restored backup, a failover that lost writes) is read anew from its beginning, and taken if a
+   `reset` began a later epoch in it, or if the verifier allows it; an empty one never is: what is
+   known stays.
 2. An append is one write if nobody else released since the last one, else one read and one write;
    a lost race reads on, asks the caller again and retries.
 3. What hints point at is checked against the log before it is used; lost hints cost time only.
+4. Where a position is kept, a log that does not contain it is refused whole, also by a process that
+   has just begun: what was believed once is the measure of what is believed later.
 """
 
 from __future__ import annotations
@@ -22,17 +25,20 @@ from scatter.bundle import MAX_BUNDLE_BYTES
 from scatter.errors import ScatterError, Untrusted
 from scatter.locks import ForkSafeLock
 from scatter.log import envelope, statement
-from scatter.log.ledger import Ledger
+from scatter.log.ledger import Ledger, Opened
 from scatter.log.versions import find_versions
 from scatter.model import Action, Change, Release, Version
 from scatter.store.port import Hints, Store
-from scatter.trust import Signer, Unsigned, Verifier
+from scatter.trust import Position, PositionKeeper, Signer, Unsigned, Verifier
 
 SNAPSHOT_EVERY = 256
 """Releases between two snapshots, or as many as there are functions, whichever is more."""
 _TRIES = 100
-_REPLACED = frozenset({"log-went-back", "wrong-chain", "wrong-sequence"})
+_REPLACED = frozenset({"log-went-back", "wrong-chain", "wrong-sequence", "wrong-epoch"})
 """What is found where a log is not the one that was there before."""
+_RESTORE = (
+    "Restore it from a backup, or, if it is lost, have somebody who may run `scatter reset`."
+)
 _FIRST_PAGE, _PAGE = 8, 256
 """Entries asked for at first (a look costs little when nothing is new), and when far behind."""
 
@@ -73,16 +79,31 @@ class Journal:
     """
 
     def __init__(
-        self, store: Store, *, verifier: Verifier | None = None, signer: Signer | None = None
+        self,
+        store: Store,
+        *,
+        verifier: Verifier | None = None,
+        signer: Signer | None = None,
+        position: PositionKeeper | None = None,
     ) -> None:
-        """Begin with an empty ledger; nothing is read yet."""
+        """Begin with an empty ledger; nothing is read yet.
+
+        Args:
+            store: Where the log is.
+            verifier: Decides what is believed; default: everything.
+            signer: Signs what is appended; default: nobody.
+            position: Keeps how far the log was believed; default: nothing is kept.
+
+        """
         self.store = store
         self.ledger = Ledger(store.namespace, verifier or Unsigned())
         self._signer = signer or Unsigned()
+        self._position = position
+        self._known: Position | None = None  # where another process was, until this one is there
         self._lock = ForkSafeLock()
         self._recent: dict[str, bytes] = {}
         self._tip = 0
-        self._in_vain = ("", 0)  # hash and tip at which a replaced log was read for nothing
+        self._in_vain: tuple[str, int, int] | None = None  # when a log was read for nothing
         self.replaced = 0
 
     def __repr__(self) -> str:
@@ -105,16 +126,49 @@ class Journal:
 
         """
         with self._lock:
+            self.ledger.verifier.renew()
+            before = self.ledger.head
             try:
-                return self._catch_up(rung, to_append)
-            except Untrusted as error:
-                if error.reason not in _REPLACED or not self.ledger.verifier.follows_replaced:
-                    raise
-                return self._begin_anew(error, to_append)
+                releases = self._catch_up(rung, to_append)
+            finally:
+                if self.ledger.head != before:
+                    self._keep_position()
+            return releases
+
+    def _keep_position(self) -> None:
+        if self._position is not None and self._known is None:
+            ledger = self.ledger
+            self._position.write(
+                Position(epoch=ledger.epoch, sequence=ledger.sequence, head=ledger.head)
+            )
 
     def _catch_up(self, rung: bool, to_append: bool) -> list[Release]:
         if not self.ledger.sequence:
+            return self._begin(to_append)
+        try:
+            return self._go_on(rung, to_append)
+        except Untrusted as error:
+            if error.reason not in _REPLACED:
+                raise
+            return self._begin_anew(error, to_append)
+
+    def _begin(self, to_append: bool) -> list[Release]:
+        """Read the log for the first time: it must contain what is known of it."""
+        before = self.ledger
+        self._known = self._position.read() if self._position is not None else None
+        self.ledger = Ledger(before.namespace, before.verifier)
+        try:
             self._begin_at_snapshot()
+            releases = self._go_on(False, to_append)
+            if self._known is not None:
+                raise self._went_back(self._known.sequence, self._tip)
+        except Exception:
+            if self._known is not None:
+                self.ledger = before
+            raise
+        return releases
+
+    def _go_on(self, rung: bool, to_append: bool) -> list[Release]:
         found = self._read(_FIRST_PAGE, rung=rung, again=not rung, to_append=to_append)
         if rung and not found:
             return self._read(_FIRST_PAGE, rung=False, again=True, to_append=to_append)
@@ -122,7 +176,20 @@ class Journal:
         while found and self.ledger.sequence < self._tip:
             found = self._read(_PAGE, rung=rung, again=False, to_append=to_append)
             releases += found
+        if self.ledger.sequence < self._tip:
+            self._check_gap()
         return releases
+
+    def _check_gap(self) -> None:
+        """Raise if a release that others follow is missing: not if it came just now."""
+        following = self.ledger.sequence + 1
+        (there,) = self.store.entries([following])
+        if there is None:
+            raise Untrusted(
+                "wrong-sequence",
+                f"Release {following} is missing in {self.store.address}, and {self._tip} are there.",
+                hint=_RESTORE,
+            )
 
     def _begin_anew(self, error: Untrusted, to_append: bool) -> list[Release]:
         """Read a log that is not the known one from its beginning.
@@ -132,22 +199,34 @@ class Journal:
 
         """
         before = self.ledger
-        if not self._tip or self._in_vain == (before.head, self._tip):
+        attempt = before.head, self._tip, before.verifier.edition
+        if not self._tip or self._in_vain == attempt:
             raise error
+        self._in_vain = attempt
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
-            releases = self._catch_up(False, to_append)
+            self._begin_at_snapshot()
+            releases = self._go_on(False, to_append)
+            if not self._takes_the_place_of(before):
+                raise error
         except Untrusted:
-            self.ledger, self._in_vain = before, (before.head, self._tip)
+            if self.ledger.epoch <= before.epoch:
+                self.ledger = before
+                raise
+            self.replaced += 1  # what comes after the reset is no part of it
             raise
         except Exception:
-            self.ledger = before
+            self.ledger, self._in_vain = before, None
             raise
-        if self.ledger.head == before.head or not self.ledger.sequence:
-            self.ledger, self._in_vain = before, (before.head, self._tip)
-            raise error
         self.replaced += 1
         return releases
+
+    def _takes_the_place_of(self, before: Ledger) -> bool:
+        """Return whether the log that was read anew may be followed in place of the known one."""
+        if self.ledger.epoch > before.epoch:
+            return True
+        is_other = self.ledger.sequence > 0 and self.ledger.head != before.head
+        return is_other and before.verifier.follows_replaced
 
     def _read(self, limit: int, *, rung: bool, again: bool, to_append: bool) -> list[Release]:
         """Advance over the next page of the log.
@@ -163,29 +242,73 @@ class Journal:
         self._recent = dict(tail.recent) or self._recent
         if known > first and tail.entries:
             self.ledger.recognise(tail.entries[0])
-        return [self.ledger.advance(entry) for entry in tail.entries[known - first :]]
+        return [self._advance(entry) for entry in tail.entries[known - first :]]
+
+    def _advance(self, entry: bytes) -> Release:
+        known = self._known
+        following = self.ledger.sequence + 1
+        opened = self.ledger.open(entry, known=known is not None and following <= known.sequence)
+        release = self.ledger.follow(opened, self._snapshot_of(opened))
+        if known is not None and following == known.sequence and release.epoch <= known.epoch:
+            self._check_known(known, self.ledger.head)
+        if known is not None and (release.epoch, following) >= (known.epoch, known.sequence):
+            self._known = None
+        return release
+
+    def _snapshot_of(self, opened: Opened) -> bytes:
+        if opened.release.action != "reset":
+            return b""
+        digest = opened.release.snapshot
+        return self.store.bundles([digest]).get(digest, b"")
+
+    def _check_known(self, known: Position, head: str) -> None:
+        if head != known.head:
+            raise Untrusted(
+                "wrong-chain",
+                f"Release {known.sequence} in {self.store.address} is not the one that was known "
+                "here.",
+                hint=_RESTORE,
+            )
 
     def _check_tip(self, tip: int) -> None:
         if tip < self.ledger.sequence:
-            raise Untrusted(
-                "log-went-back",
-                f"Expected a log of at least {self.ledger.sequence} releases, found {tip}: "
-                f"{self.store.address} lost data.",
-                hint="Restore it from a backup. A new log is followed once it has a release.",
-            )
+            raise self._went_back(self.ledger.sequence, tip)
+
+    def _went_back(self, known: int, tip: int) -> Untrusted:
+        follows = self.ledger.verifier.follows_replaced
+        return Untrusted(
+            "log-went-back",
+            f"Expected a log of at least {known} releases, found {tip}: {self.store.address} lost "
+            "data.",
+            hint="Restore it from a backup. A new log is followed once it has a release."
+            if follows
+            else _RESTORE,
+        )
 
     def _begin_at_snapshot(self) -> None:
         """Skip to the newest snapshot, if the store points at a good one."""
         tail = self.store.read(0, 0)
-        if tail.tip <= SNAPSHOT_EVERY or not tail.snapshot:
+        if not tail.snapshot:
             return
         try:
-            (entry,) = self.store.entries([tail.snapshot])
+            known = self._known.sequence if self._known is not None else tail.snapshot
+            entry, passed = self.store.entries([tail.snapshot, known])
             if entry is not None:
-                digest = self.ledger.open(entry)[0].snapshot
+                digest = self.ledger.open(entry).release.snapshot
                 self.ledger.restore(entry, self.store.bundles([digest]).get(digest, b""))
         except Untrusted:
             return  # a wrong hint: the whole log is read instead, and checked
+        self._pass(passed)
+
+    def _pass(self, passed: bytes | None) -> None:
+        """Check the position that was known, where reading began at a snapshot beyond it."""
+        known, ledger = self._known, self.ledger
+        if known is None or (ledger.epoch, ledger.sequence) < (known.epoch, known.sequence):
+            return
+        if ledger.epoch == known.epoch:
+            head = statement.hash_of(envelope.open_(passed)[0]) if passed is not None else ""
+            self._check_known(known, head)
+        self._known = None
 
     def append(
         self, make: Callable[[Ledger], Draft | None], *, dry_run: bool = False
@@ -214,6 +337,7 @@ class Journal:
                 if dry_run:
                     return release
                 entry = self._seal(release)
+                opened = self.ledger.open(entry)  # what nobody would believe is not written
                 hints = Hints(
                     versions={c.function: c.version or 0 for c in release.changes if c.created},
                     forget=draft.forget,
@@ -221,7 +345,8 @@ class Journal:
                     snapshot=bool(release.snapshot),
                 )
                 if self.store.append(release.sequence, entry, bundles, hints):
-                    self.ledger.advance(entry)
+                    self.ledger.follow(opened)
+                    self._keep_position()
                     return release
         raise ScatterError(
             f"Others released {_TRIES} times while this release was being written to "
@@ -257,7 +382,7 @@ class Journal:
             namespace=self.ledger.namespace,
             sequence=self.ledger.sequence + 1,
             previous=self.ledger.head,
-            time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            time=max(now(), self.ledger.time),
             author=draft.author,
             action=draft.action,
             changes=tuple(sorted(draft.changes, key=lambda change: change.function)),
@@ -265,6 +390,7 @@ class Journal:
             git=draft.git,
             python=draft.python,
             snapshot=snapshot,
+            epoch=self.ledger.epoch,
         )
         return release, bundles
 
@@ -316,9 +442,14 @@ class Journal:
     def _releases(self, before: int | None, limit: int) -> Iterator[Release]:
         top = min(before or self.ledger.sequence + 1, self.ledger.sequence + 1)
         wanted = list(range(top - 1, max(0, top - 1 - limit), -1))
-        for entry in self.store.entries(wanted):
+        for sequence, entry in zip(wanted, self.store.entries(wanted), strict=True):
             if entry is not None:
-                yield self.ledger.open(entry)[0]
+                yield self.ledger.open_at(sequence, entry, to_look=True).release
+
+
+def now() -> str:
+    """Return the present time as releases have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _checked(sizes: Mapping[str, int], data: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -4,9 +4,12 @@ Not here: reading the store (`journal`), deciding what a process does (`scatter_
 
 Invariants
 1. Pure: no I/O, no clock, no threads; one owner.
-2. `advance` takes only the entry that follows the last one: its sequence is one more, and it
-   names the hash of the statement before. Anything else raises and changes nothing.
-3. A version number is given once per function, also across deletes.
+2. `advance` takes only the entry that follows the last one: its sequence is one more, it names the
+   hash of the statement before, is not older and of the same epoch. Anything else raises and
+   changes nothing.
+3. A version number is given once per function and epoch, also across deletes.
+4. A `reset` begins an epoch: the state is that of its snapshot, whatever it was before. It needs
+   another right than a release does, and is the way back after a loss of data.
 """
 
 from __future__ import annotations
@@ -14,17 +17,17 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from scatter.errors import Untrusted
 from scatter.log import envelope, statement
 from scatter.model import Change, FunctionState, Release
 from scatter.names import SHIPPED
-from scatter.trust import Verifier
+from scatter.trust import Verifier, Voucher
 
-_SNAPSHOT_MAGIC = b"SCS1"
+_SNAPSHOT_MAGIC = b"SCS2"
 _MAX_SNAPSHOT_BYTES = 256 << 20
 
 
@@ -33,6 +36,24 @@ class _Head:
     sequence: int = 0
     hash: str = ""
     snapshot: int = 0
+    epoch: int = 0
+    began: int = 0
+    time: str = ""
+
+
+class Opened(NamedTuple):
+    """An entry that may be believed.
+
+    Attributes:
+        release: What it says.
+        statement: The bytes of that.
+        vouchers: Who signed it.
+
+    """
+
+    release: Release
+    statement: bytes
+    vouchers: tuple[Voucher, ...] = ()
 
 
 class Ledger:
@@ -59,6 +80,16 @@ class Ledger:
         return self._head.hash
 
     @property
+    def epoch(self) -> int:
+        """How often the log was begun anew by a `reset`."""
+        return self._head.epoch
+
+    @property
+    def time(self) -> str:
+        """When the last release was made; empty before the first."""
+        return self._head.time
+
+    @property
     def snapshot_sequence(self) -> int:
         """Sequence of the last release that carried a snapshot; 0 if none did."""
         return self._head.snapshot
@@ -68,15 +99,21 @@ class Ledger:
         """Every function that the log ever named, deleted ones (`version` None) too."""
         return MappingProxyType(self._functions)
 
-    def open(self, entry: bytes) -> tuple[Release, bytes]:
-        """Return the release and statement of any entry of this namespace, once trusted.
+    def open(self, entry: bytes, *, known: bool = False) -> Opened:
+        """Return what is in any entry of this namespace, once trusted.
+
+        Args:
+            entry: From the log.
+            known: This process has believed it before.
 
         Raises:
             Untrusted: The entry is malformed, not trusted, or of another namespace.
 
         """
         text, signatures = envelope.open_(entry)
-        self.verifier.check(text, signatures, namespace=self.namespace)
+        vouchers = self.verifier.check(
+            text, signatures, namespace=self.namespace, known=known
+        )
         release = statement.read(text)
         if release.namespace != self.namespace:
             raise Untrusted(
@@ -84,16 +121,72 @@ class Ledger:
                 f"Expected a release of namespace {self.namespace!r}, "
                 f"found one of {release.namespace!r}.",
             )
-        return release, text
+        return Opened(release, text, self.verifier.permit(release, vouchers))
 
-    def advance(self, entry: bytes) -> Release:
+    def open_at(self, sequence: int, entry: bytes, *, to_look: bool = False) -> Opened:
+        """Return what is in the entry at a place of the log that was passed already.
+
+        Args:
+            sequence: The place.
+            entry: What the store has there.
+            to_look: People will look at it, and no code of it will run: a key that signed it may
+                have been revoked since.
+
+        Raises:
+            Untrusted: `wrong-sequence`, when it is no entry of that place; or as for `open`.
+
+        """
+        opened = self.open(entry, known=to_look)
+        release = opened.release
+        old = release.epoch < self.epoch and sequence < self._head.began
+        if release.sequence != sequence or not (release.epoch == self.epoch or old):
+            raise Untrusted(
+                "wrong-sequence",
+                f"Expected release {sequence} of epoch {self.epoch}, found release "
+                f"{release.sequence} of epoch {release.epoch}.",
+            )
+        return opened
+
+    def advance(self, entry: bytes, *, known: bool = False) -> Release:
         """Take the next entry of the log.
+
+        Args:
+            entry: The entry.
+            known: This process has believed it before.
 
         Raises:
             Untrusted: `wrong-sequence`, `wrong-chain`, or as for `open`; nothing has changed.
 
         """
-        release, text = self.open(entry)
+        return self.follow(self.open(entry, known=known))
+
+    def follow(self, opened: Opened, snapshot: bytes = b"") -> Release:
+        """Take the next entry of the log, once opened.
+
+        Args:
+            opened: The entry.
+            snapshot: What it names, where it is a `reset`.
+
+        Raises:
+            Untrusted: As for `advance`, and `wrong-snapshot`; nothing has changed.
+
+        """
+        self._check_place(opened.release)
+        if opened.release.action == "reset":
+            return self._restore(opened, snapshot)
+        release = opened.release
+        self._functions |= _next_states(self._functions, opened)
+        self._head = _Head(
+            sequence=release.sequence,
+            hash=statement.hash_of(opened.statement),
+            snapshot=release.sequence if release.snapshot else self._head.snapshot,
+            epoch=self._head.epoch,
+            began=self._head.began,
+            time=release.time,
+        )
+        return release
+
+    def _check_place(self, release: Release) -> None:
         if release.sequence != self.sequence + 1:
             raise Untrusted(
                 "wrong-sequence",
@@ -101,13 +194,21 @@ class Ledger:
             )
         if release.previous != self.head:
             raise self._wrong_chain(f"Release {release.sequence} does not follow")
-        self._functions |= _next_states(self._functions, release)
-        snapshot = release.sequence if release.snapshot else self._head.snapshot
-        self._head = _Head(release.sequence, statement.hash_of(text), snapshot)
-        return release
+        least = self.epoch + (release.action == "reset")
+        if release.epoch < least or (release.action != "reset" and release.epoch > least):
+            raise Untrusted(
+                "wrong-epoch",
+                f"Expected release {release.sequence} in epoch {least}, found {release.epoch}.",
+            )
+        if release.time < self.time:
+            raise Untrusted(
+                "wrong-time",
+                f"Release {release.sequence} is of {release.time}, and the one before it of "
+                f"{self.time}.",
+            )
 
     def recognise(self, entry: bytes) -> None:
-        """Return if an entry is the last one that was advanced over.
+        """Return if an entry is the last one that was advanced over, whoever signed it.
 
         Raises:
             Untrusted: `wrong-chain`, when it is another; or as for `open`.
@@ -130,10 +231,12 @@ class Ledger:
                 "live": statement.change_fields(state.live),
                 **{name: getattr(state, name) for name in _STATE_FIELDS},
                 "kept": list(state.kept),
+                "keys": list(state.keys),
             }
             for _, state in sorted(self._functions.items())
         ]
-        return _SNAPSHOT_MAGIC + zlib.compress(statement.write_json(rows), 6)
+        state = {"began": self._head.began, "functions": rows}
+        return _SNAPSHOT_MAGIC + zlib.compress(statement.write_json(state), 6)
 
     def restore(self, entry: bytes, snapshot: bytes) -> Release:
         """Begin after the release in `entry`, which carries `snapshot` (its digest is checked).
@@ -142,23 +245,44 @@ class Ledger:
             Untrusted: The entry or the snapshot is not what it should be; nothing has changed.
 
         """
-        release, text = self.open(entry)
+        return self._restore(self.open(entry), snapshot)
+
+    def _restore(self, opened: Opened, snapshot: bytes) -> Release:
+        release = opened.release
         if not release.snapshot or statement.hash_of(snapshot) != release.snapshot:
             raise Untrusted("wrong-snapshot", "A snapshot is not the one that its release names.")
         try:
-            functions = _read_snapshot(snapshot)  # the state before the release itself
+            began, functions = _read_snapshot(snapshot)  # the state before the release itself
         except (ValueError, TypeError, KeyError, RecursionError, Untrusted, zlib.error) as error:
             raise Untrusted("wrong-snapshot", f"A snapshot cannot be read: {error}.") from error
-        self._functions = functions | _next_states(functions, release)
-        self._head = _Head(release.sequence, statement.hash_of(text), release.sequence)
+        if release.action == "reset":
+            began = release.sequence
+            keys = tuple(voucher.fingerprint for voucher in opened.vouchers)
+            last = release.sequence  # what was lost may have been numbered higher
+            functions = {
+                name: replace(state, keys=keys, sequence=min(state.sequence, last))
+                for name, state in functions.items()
+            }
+        else:
+            self.verifier.permit(release, opened.vouchers, functions.keys())
+        self._functions = functions | _next_states(functions, opened)
+        self._head = _Head(
+            sequence=release.sequence,
+            hash=statement.hash_of(opened.statement),
+            snapshot=release.sequence,
+            epoch=release.epoch,
+            began=began,
+            time=release.time,
+        )
         return release
 
 
 def _next_states(
-    functions: Mapping[str, FunctionState], release: Release
+    functions: Mapping[str, FunctionState], opened: Opened
 ) -> dict[str, FunctionState]:
     """Return the states of the functions that a release changes, refusing numbers out of order."""
-    states = {}
+    release, states = opened.release, {}
+    keys = tuple(voucher.fingerprint for voucher in opened.vouchers)
     for change in release.changes:
         before = functions.get(change.function)
         last = before.last if before else 0
@@ -177,6 +301,7 @@ def _next_states(
             time=release.time,
             last=max(last, expected),
             previous=_previous(before, change),
+            keys=keys,
             **_left(before, change, last),
         )
     return states
@@ -214,34 +339,41 @@ _STATE_FIELDS = {
 }
 
 
-def _read_snapshot(snapshot: bytes) -> dict[str, FunctionState]:
+def _read_snapshot(snapshot: bytes) -> tuple[int, dict[str, FunctionState]]:
+    """Return the sequence at which the epoch began, and the functions."""
     if snapshot[:4] != _SNAPSHOT_MAGIC:
-        raise ValueError("it does not begin with SCS1")
+        raise ValueError("it does not begin with SCS2")
     inflater = zlib.decompressobj()
     text = inflater.decompress(snapshot[4:], _MAX_SNAPSHOT_BYTES)
     if not inflater.eof or inflater.unused_data:
         raise ValueError("it is cut short or too long, or followed by more")
-    rows = json.loads(text.decode("utf-8"))
-    statement.check_text(rows)
-    if type(rows) is not list:
-        raise TypeError("expected a list")
+    state = json.loads(text.decode("utf-8"))
+    statement.check_text(state)
+    if type(state) is not dict or state.keys() != {"began", "functions"}:
+        raise TypeError("it has other fields than expected")
+    began, rows = state["began"], state["functions"]
+    if type(began) is not int or began < 0 or type(rows) is not list:
+        raise TypeError("a number and a list were expected")
     states = [_read_state(row) for row in rows]
     found = {state.function: state for state in states}
     if len(found) != len(states):
         raise ValueError("a function occurs twice")
-    return found
+    return began, found
 
 
 def _read_state(row: Any) -> FunctionState:
-    if type(row) is not dict or row.keys() != {"live", "kept", *_STATE_FIELDS}:
+    if type(row) is not dict or row.keys() != {"live", "kept", "keys", *_STATE_FIELDS}:
         raise TypeError("a row has other fields than expected")
     live, kept = statement.read_change(row.pop("live")), row.pop("kept")
+    keys = row.pop("keys")
+    if type(keys) is not list or not all(type(key) is str for key in keys):
+        raise TypeError("keys are texts")
     if type(kept) is not list or not all(type(n) is int and n > 0 for n in kept):
         raise TypeError("kept versions are numbers")
     for name, value in row.items():
         if type(value) is not _STATE_FIELDS[name]:
             raise TypeError(f"{name} has the wrong type")
-    state = FunctionState(function=live.function, live=live, kept=tuple(kept), **row)
+    state = FunctionState(function=live.function, live=live, kept=tuple(kept), keys=tuple(keys), **row)
     least = (state.sequence - 1, state.previous, state.floor - 1, state.last - (live.version or 0))
     if min(least) < 0:
         raise ValueError("a number is out of range")

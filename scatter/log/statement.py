@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, NoReturn
 
 from scatter.errors import Untrusted, UsageError
@@ -29,7 +30,13 @@ _RELEASE_FIELDS: dict[str, type] = {
     "action": str,
     "changes": list,
 }
-_RELEASE_EXTRAS: dict[str, type] = {"message": str, "git": str, "python": str, "snapshot": str}
+_RELEASE_EXTRAS: dict[str, type] = {
+    "message": str,
+    "git": str,
+    "python": str,
+    "snapshot": str,
+    "epoch": int,
+}
 _CHANGE_FIELDS: dict[str, type] = {"function": str}
 _CHANGE_EXTRAS: dict[str, type] = {
     "version": int,
@@ -41,6 +48,12 @@ _CHANGE_EXTRAS: dict[str, type] = {
     "lines": list,
     "file": str,
 }
+
+
+_TIME = re.compile(
+    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII
+)
+"""The one form of a time: in it, times are ordered as their texts are."""
 
 
 def hash_of(statement: bytes) -> str:
@@ -108,12 +121,18 @@ def read(statement: bytes) -> Release:
     _check_fields(fields, _RELEASE_FIELDS, _RELEASE_EXTRAS)
     if fields.pop("format") != FORMAT:
         raise _bad("unknown format number")
-    if fields["action"] not in ACTIONS or fields["sequence"] < 1:
-        raise _bad("unknown action, or a sequence below 1")
+    if fields["action"] not in ACTIONS or fields["sequence"] < 1 or fields.get("epoch", 0) < 0:
+        raise _bad("unknown action, or a number below its least")
+    if not _TIME.fullmatch(fields["time"]):
+        raise _bad("a time that is not in UTC, with milliseconds")
     changes = tuple(read_change(change) for change in fields.pop("changes"))
     names = [change.function for change in changes]
     if names != sorted(set(names)):
         raise _bad("changes are not ordered by function, each once")
+    if fields["action"] in ("renew", "reset") and changes:
+        raise _bad(f"a {fields['action']} changes no function")
+    if fields["action"] == "reset" and not (fields.get("epoch") and fields.get("snapshot")):
+        raise _bad("a reset has an epoch and a snapshot")
     return Release(changes=changes, **fields)
 
 

@@ -53,8 +53,8 @@ def _hinted(
     hints = store.versions(state.function, below=max(wanted) + 1, limit=len(wanted))
     chosen = [(number, sequence) for number, sequence in hints if number in wanted]
     entries = store.entries([sequence for _, sequence in chosen])
-    for (number, _), entry in zip(chosen, entries, strict=True):
-        version = _version_in(entry, ledger, state) if entry else None
+    for (number, sequence), entry in zip(chosen, entries, strict=True):
+        version = _version_in(sequence, entry, ledger, state) if entry else None
         if version and version.number == number:
             yield version
 
@@ -65,8 +65,8 @@ def _scanned(
     """Yield the missing versions, from the log itself."""
     for last in range(ledger.sequence, 0, -_PAGE):
         sequences = range(last, max(0, last - _PAGE), -1)
-        for entry in store.entries(sequences):
-            version = _version_in(entry, ledger, state) if entry else None
+        for sequence, entry in zip(sequences, store.entries(sequences), strict=True):
+            version = _version_in(sequence, entry, ledger, state) if entry else None
             if version and version.number in missing:
                 missing.discard(version.number)
                 yield version
@@ -74,10 +74,12 @@ def _scanned(
             return
 
 
-def _version_in(entry: bytes, ledger: Ledger, state: FunctionState) -> Version | None:
+def _version_in(
+    sequence: int, entry: bytes, ledger: Ledger, state: FunctionState
+) -> Version | None:
     """Return the version of a function that an entry created, if it did."""
     try:
-        release, _ = ledger.open(entry)
+        release = ledger.open_at(sequence, entry).release
     except Untrusted:
         return None
     for change in _created(release.changes):

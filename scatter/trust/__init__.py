@@ -1,14 +1,28 @@
-"""Whom to believe: the port through which releases are signed and checked.
+"""Whom to believe: the ports through which releases are signed and checked, and what is known.
 
-Today there is one implementation, `Unsigned`: it signs nothing and accepts everything, so whoever
-can write to the store can run code in its workers (the README says so under Limits). The place of
-the checks is final: a statement is verified before it is parsed, a bundle before it is opened.
+`Unsigned` signs nothing and believes everything that is well-formed: it is what `SCATTER_TRUST=off`
+means. `scatter.trust.verifier` is the one that asks for signatures of keys that are trusted here.
+
+The order of the checks: size and framing of the entry (`scatter.log.envelope`), key, purpose and
+signature (`Verifier.check`), the strict statement (`scatter.log.statement`), what the signers may do
+(`Verifier.permit`), place in the log (`scatter.log.ledger`), and what this process has seen before
+(`Position`). Nothing is parsed before its signature was checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, which linters know too
+if TYPE_CHECKING:
+    from scatter.model import Release
+    from scatter.trust.certificate import Certificate
+    from scatter.trust.keys import PublicKey
+
+TRUST = ("on", "off")
+"""What the setting `trust` may be."""
 
 
 class Signer(Protocol):
@@ -19,12 +33,29 @@ class Signer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voucher:
+    """One good signature over a statement, of a key that is trusted for something.
+
+    Attributes:
+        key: The key, or the certificate.
+        fingerprint: Of the key, as `ssh-keygen -l` prints it.
+        is_revoked: The key was revoked since; the release was known before.
+
+    """
+
+    key: PublicKey | Certificate
+    fingerprint: str
+    is_revoked: bool = False
+
+
 class Verifier(Protocol):
     """Decides whether a statement may be believed.
 
     Attributes:
         follows_replaced: Whether a log that was replaced by another may be followed. Where
             statements are signed, an old log is a means of attack.
+        edition: A number that changes when what is trusted does.
 
     """
 
@@ -33,8 +64,34 @@ class Verifier(Protocol):
         """See above."""
         ...
 
-    def check(self, statement: bytes, signatures: Sequence[bytes], *, namespace: str) -> None:
-        """Return if the statement is trusted.
+    @property
+    def edition(self) -> int:
+        """See above."""
+        ...
+
+    def renew(self) -> None:
+        """Take note of what was changed in the files that say whom to trust.
+
+        Raises:
+            Untrusted: They cannot be used.
+
+        """
+        ...
+
+    def check(
+        self,
+        statement: bytes,
+        signatures: Sequence[bytes],
+        *,
+        namespace: str,
+        known: bool = False,
+    ) -> tuple[Voucher, ...]:
+        """Return who vouches for a statement, which is not looked into.
+
+        Args:
+            statement, signatures: Of an entry of the log.
+            namespace: Its namespace.
+            known: This process has believed the entry before.
 
         Raises:
             Untrusted: With the reason code of the first check that failed.
@@ -42,15 +99,101 @@ class Verifier(Protocol):
         """
         ...
 
+    def permit(
+        self, release: Release, vouchers: Sequence[Voucher], functions: Collection[str] = ()
+    ) -> tuple[Voucher, ...]:
+        """Return those who vouch for a release and may do what it does, at its time.
+
+        Args:
+            release: The release.
+            vouchers: Who signed it.
+            functions: Those of its snapshot, where that is to be believed too.
+
+        Raises:
+            Untrusted: They may not.
+
+        """
+        ...
+
+    def is_stale(self, time: str) -> str:
+        """Return what is the matter with a log whose newest release is of that time; or nothing."""
+        ...
+
+    def distrusts(self, keys: Collection[str]) -> bool:
+        """Return whether a release was signed with these keys, of which all were revoked since."""
+        ...
+
+    @property
+    def drops_distrusted(self) -> bool:
+        """Whether code that is distrusted is to be dropped."""
+        ...
+
 
 class Unsigned:
     """Signs nothing and believes everything that is well-formed."""
 
     follows_replaced = True
+    edition = 0
+    drops_distrusted = False
 
     def sign(self, statement: bytes, *, namespace: str) -> tuple[bytes, ...]:  # noqa: ARG002
         """Return no signature."""
         return ()
 
-    def check(self, statement: bytes, signatures: Sequence[bytes], *, namespace: str) -> None:
+    def renew(self) -> None:
+        """Do nothing."""
+
+    def check(
+        self,
+        statement: bytes,  # noqa: ARG002
+        signatures: Sequence[bytes],  # noqa: ARG002
+        *,
+        namespace: str,  # noqa: ARG002
+        known: bool = False,  # noqa: ARG002
+    ) -> tuple[Voucher, ...]:
         """Accept the statement."""
+        return ()
+
+    def permit(
+        self,
+        release: Release,  # noqa: ARG002
+        vouchers: Sequence[Voucher],
+        functions: Collection[str] = (),  # noqa: ARG002
+    ) -> tuple[Voucher, ...]:
+        """Permit all."""
+        return tuple(vouchers)
+
+    def is_stale(self, time: str) -> str:  # noqa: ARG002
+        """Find nothing the matter."""
+        return ""
+
+    def distrusts(self, keys: Collection[str]) -> bool:  # noqa: ARG002
+        """Distrust nobody."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a log was believed: what comes later must go on from there.
+
+    Attributes:
+        epoch, sequence: Of the newest release.
+        head: SHA-256 of its statement in hex.
+
+    """
+
+    epoch: int
+    sequence: int
+    head: str
+
+
+class PositionKeeper(Protocol):
+    """Keeps the position in a log from one process to the next."""
+
+    def read(self) -> Position | None:
+        """Return what was kept; None: nothing, or nothing that can be read."""
+        ...
+
+    def write(self, position: Position) -> None:
+        """Keep a position, unless a later one is kept already. Never raises."""
+        ...

@@ -1,0 +1,218 @@
+"""The verifier: believes what keys have signed that are trusted on this machine.
+
+It reads `allowed_signers`, the revoked lists and the policy, and reads them again when they change.
+
+Not here: their formats (`allowed_signers`, `revoked`, `policy`), the signature (`sshsig`), what a
+statement says (`scatter.log.statement`).
+
+Invariants
+1. Nothing that is trusted comes from the store. A file that cannot be used is an error, and never
+   counts as an empty one.
+2. `check` looks at bytes only: the key must be known here and not revoked, and the signature good
+   over exactly these bytes, for exactly this namespace. What may depend on the statement (its time,
+   its functions) is left to `permit`, when it has been parsed strictly.
+3. What a release that was believed before was signed with may have been revoked since: that is no
+   reason to lose the log, and is reported (`distrusts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scatter.errors import Untrusted
+from scatter.locks import ForkSafeLock
+from scatter.model import Release
+from scatter.trust import Voucher, allowed_signers, files, home, policy, revoked, sshsig
+from scatter.trust.allowed_signers import AllowedSigners
+from scatter.trust.policy import EVERYBODY, Policy, Signatory
+from scatter.trust.revoked import Revoked
+
+MAX_SIGNATURES = 16
+"""Signatures of one release that are looked at; more are refused unread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trusted:
+    """What the files of this machine say.
+
+    Attributes:
+        signers: Whose keys are trusted.
+        revoked: Which are trusted no more.
+        policy: What they may do.
+
+    """
+
+    signers: AllowedSigners
+    revoked: Revoked
+    policy: Policy = EVERYBODY
+
+
+class KeyVerifier:
+    """Believes what trusted keys have signed. Any thread may call any method."""
+
+    def __init__(self) -> None:
+        """Begin; the files are read when something is first to be checked."""
+        self._lock = ForkSafeLock()
+        self._trusted: Trusted | None = None
+        self._read_from: tuple[tuple[Path, files.Identity | None], ...] = ()
+        self.edition = 0
+
+    def __repr__(self) -> str:
+        return f"<KeyVerifier: {self._trusted.signers if self._trusted else 'nothing read yet'}>"
+
+    @property
+    def trusted(self) -> Trusted:
+        """What the files say.
+
+        Raises:
+            Untrusted: `unsafe-trust-file`, `bad-trust-file` or `weak-key`: one cannot be used.
+
+        """
+        with self._lock:
+            if self._trusted is None:
+                self._read_from = tuple((path, files.identity_of(path)) for path in _paths())
+                self._trusted = read_trusted()
+            return self._trusted
+
+    def renew(self) -> None:
+        """Take note of what was changed in the files."""
+        with self._lock:
+            found = tuple((path, files.identity_of(path)) for path in _paths())
+            if self._trusted is not None and found != self._read_from:
+                self._trusted = None
+                self.edition += 1
+            if self._trusted is None:
+                self._read_from = found
+                self._trusted = read_trusted()
+
+    @property
+    def follows_replaced(self) -> bool:
+        """Whether the policy lets a log be followed that lost releases."""
+        return self.trusted.policy.replaced_log == "follow"
+
+    @property
+    def drops_distrusted(self) -> bool:
+        """Whether the policy drops code that a key signed which was revoked since."""
+        return self.trusted.policy.revoked_code == "drop"
+
+    def check(
+        self,
+        statement: bytes,
+        signatures: Sequence[bytes],
+        *,
+        namespace: str,
+        known: bool = False,
+    ) -> tuple[Voucher, ...]:
+        """Return who vouches for a statement: at least one trusted key."""
+        if not signatures:
+            raise Untrusted(
+                "unsigned",
+                "Nobody has signed the release.",
+                hint="It was made with SCATTER_TRUST=off, or by an older scatter. If you trust "
+                "what is in the log: `scatter reset --adopt`.",
+            )
+        if len(signatures) > MAX_SIGNATURES:
+            raise Untrusted(
+                "too-big",
+                f"The release has {len(signatures)} signatures; at most {MAX_SIGNATURES} are "
+                "looked at.",
+            )
+        vouchers, refusals = list[Voucher](), list[Untrusted]()
+        for data in signatures:
+            try:
+                vouchers.append(self._voucher(statement, data, home.purpose(namespace), known))
+            except Untrusted as refusal:
+                refusals.append(refusal)
+        if not vouchers:
+            raise refusals[0]
+        return tuple(vouchers)
+
+    def _voucher(self, statement: bytes, data: bytes, purpose: str, known: bool) -> Voucher:
+        trusted = self.trusted
+        signature = sshsig.read(data)
+        key = signature.key
+        trusted.signers.check_known(key)
+        is_revoked = bool(trusted.revoked.where(key))
+        if is_revoked and not known:
+            trusted.revoked.check(key)
+        signature.verify(statement, purpose)
+        return Voucher(key=key, fingerprint=key.fingerprint, is_revoked=is_revoked)
+
+    def permit(
+        self, release: Release, vouchers: Sequence[Voucher], functions: Collection[str] = ()
+    ) -> tuple[Voucher, ...]:
+        """Return those who vouch for a release and may do what it does, at its time."""
+        trusted, counting = self.trusted, dict[Voucher, Signatory]()
+        refusals = list[Untrusted]()
+        for voucher in vouchers:
+            try:
+                counting[voucher] = self._signatory(release, voucher)
+            except Untrusted as refusal:
+                refusals.append(refusal)
+        if not counting:
+            raise refusals[0]
+        changed = functions or [change.function for change in release.changes]
+        is_reset = release.action == "reset"
+        trusted.policy.check(changed, list(counting.values()), is_reset=is_reset)
+        return tuple(counting)
+
+    def _signatory(self, release: Release, voucher: Voucher) -> Signatory:
+        trusted = self.trusted
+        but = revoked.NOTHING if voucher.is_revoked else trusted.revoked
+        at = datetime.fromisoformat(release.time).timestamp()
+        purpose = home.purpose(release.namespace)
+        signed = trusted.signers.find(voucher.key, purpose, at, but)
+        return Signatory(principals=signed.principals, fingerprint=voucher.fingerprint)
+
+    def is_stale(self, time: str) -> str:
+        """Return what is the matter with a log whose newest release is of that time; or nothing."""
+        limit_s = self.trusted.policy.stale_after_s
+        age_s = (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()
+        if not limit_s or age_s <= limit_s:
+            return ""
+        return (
+            f"The newest release is of {time}, which is longer ago than the policy's stale_after "
+            f"({limit_s:g} s): either nobody has released or renewed since (`scatter renew`), or "
+            "somebody withholds what came later."
+        )
+
+    def distrusts(self, keys: Collection[str]) -> bool:
+        """Return whether a release was signed with these keys, of which all were revoked since."""
+        revoked_keys = self.trusted.revoked.fingerprints
+        return bool(keys) and all(key in revoked_keys for key in keys)
+
+
+def read_trusted() -> Trusted:
+    """Return what the files of this machine say.
+
+    Raises:
+        Untrusted: `unsafe-trust-file`, `bad-trust-file`, `no-trust-file` or `weak-key`.
+
+    """
+    lines = [allowed_signers.parse(f.text, str(f.path)) for f in _contents(home.signers_files())]
+    lists = [revoked.parse(f.data, str(f.path)) for f in _contents(home.revoked_files())]
+    policies = [policy.parse(f.text, str(f.path)) for f in _contents(home.policy_files())]
+    return Trusted(
+        signers=allowed_signers.merged(lines),
+        revoked=revoked.merged(lists),
+        policy=policies[0] if policies else EVERYBODY,
+    )
+
+
+def _contents(paths: Sequence[Path]) -> Iterator[files.TrustFile]:
+    for path in paths:
+        try:
+            yield files.read(path)
+        except FileNotFoundError as error:
+            raise Untrusted(
+                "bad-trust-file",
+                f"{path} should say whom to trust, and is not there.",
+                hint="Make it, or correct the environment variable that names it.",
+            ) from error
+
+
+def _paths() -> tuple[Path, ...]:
+    return (*home.signers_files(), *home.revoked_files(), *home.policy_files())
