@@ -1,0 +1,183 @@
+"""Reading files that decide whom to trust, and what keeps others from writing them.
+
+Not here: what is in them. Invariants
+
+1. What is read comes from a regular file that only this user or root can have written: the file,
+   and every directory and link on the way to it from `/`.
+2. Who can only be told apart by their place on the way cannot swap anything: of a directory that
+   others can write to, only what this user or root owns is believed, and only if it is sticky.
+3. The file is opened first and looked at through its descriptor, so that it cannot change between.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scatter.errors import Untrusted
+
+MAX_BYTES = 1 << 20
+_MAX_LINKS = 40
+"""Links followed on the way to a file, as many as Linux follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What changes when a file is changed or replaced.
+
+    Attributes:
+        mtime_ns: When it was last written.
+        size: In bytes.
+        inode: Its number; a file that was moved into place has another one.
+
+    """
+
+    mtime_ns: int
+    size: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustFile:
+    """What a file of trust had in it.
+
+    Attributes:
+        path: Where it is.
+        data: The bytes.
+        identity: By which a change is noticed.
+
+    """
+
+    path: Path
+    data: bytes = field(repr=False)
+    identity: Identity
+
+    @property
+    def text(self) -> str:
+        """Return the text.
+
+        Raises:
+            Untrusted: `bad-trust-file`: it is no UTF-8.
+
+        """
+        try:
+            return self.data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = self.data.count(b"\n", 0, error.start) + 1
+            raise Untrusted(
+                "bad-trust-file",
+                f"{self.path}:{line}: expected text in UTF-8; {error.reason}.",
+                hint="Write the file again.",
+            ) from error
+
+
+def read(path: Path, max_bytes: int = MAX_BYTES) -> TrustFile:
+    """Return what a file of trust has in it.
+
+    Args:
+        path: Where it is.
+        max_bytes: A larger one is refused.
+
+    Raises:
+        Untrusted: `unsafe-trust-file`: others could have written it, it is no file, too large or
+            cannot be read. The message says what to do.
+        FileNotFoundError: There is none.
+
+    """
+    try:
+        # not blocked by a FIFO; no terminal becomes ours
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise _unsafe(path, f"it cannot be read: {why}", "Let this user read it.") from error
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise _unsafe(path, "it is not a regular file", "Give the path of a file.")
+        _check(path, status)
+        _check_way(path)
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise _unsafe(path, f"it has more than {max_bytes:,} bytes", "Take out what is not needed.")
+    return TrustFile(path=path, data=data, identity=_identity(status))
+
+
+def identity_of(path: Path) -> Identity | None:
+    """Return the identity that a file has now, or None if there is none."""
+    try:
+        return _identity(path.stat())
+    except (OSError, ValueError):
+        return None
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return Identity(status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def _unsafe(path: Path | str, found: str, hint: str) -> Untrusted:
+    return Untrusted(
+        "unsafe-trust-file",
+        f"{path} decides whose code runs here, and {found}.",
+        hint=hint,
+    )
+
+
+def _check(path: Path | str, status: os.stat_result) -> None:
+    """Return if only this user or root can write to what has this status."""
+    if not _is_ours(status):
+        raise _unsafe(
+            path,
+            f"belongs to user {status.st_uid}, not to this user ({os.geteuid()}) or root",
+            f"If you wrote it: chown {os.geteuid()} {path}",
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _unsafe(
+            path,
+            f"others can write to it (mode {stat.S_IMODE(status.st_mode):o})",
+            f"Make sure that it is as it should be, then: chmod go-w {path}",
+        )
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return status.st_uid in (0, os.geteuid())
+
+
+def _check_way(path: Path) -> None:
+    """Return if nobody else can change which file is at the end of a path."""
+    for folder, name in _steps(str(path.absolute())):
+        try:
+            status, inside = os.stat(folder), os.lstat(os.path.join(folder, name))
+        except OSError as error:
+            raise _unsafe(path, f"{folder} cannot be looked at: {error.strerror}", "") from error
+        is_shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if is_shared and status.st_mode & stat.S_ISVTX and _is_ours(status) and _is_ours(inside):
+            continue
+        _check(folder, status)
+
+
+def _steps(path: str) -> Iterator[tuple[str, str]]:
+    """Yield each directory on the way to a file, free of links, and what is next in it."""
+    done, todo, links = "/", path.split("/")[::-1], 0
+    while todo:
+        name = todo.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            done = os.path.dirname(done)
+            continue
+        yield done, name
+        here = os.path.join(done, name)
+        if not os.path.islink(here):
+            done = here
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise _unsafe(path, "too many links lead to it", "Give the path of the file itself.")
+        target = os.readlink(here)
+        done = "/" if target.startswith("/") else done
+        todo += target.split("/")[::-1]
