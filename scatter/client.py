@@ -30,7 +30,7 @@ from scatter.config import Settings, resolve
 from scatter.errors import NotFound, Refused, UsageError
 from scatter.homes import project_source
 from scatter.locks import ForkSafeLock
-from scatter.log import Journal
+from scatter.log import Journal, LazySigner, open_journal
 from scatter.model import Change, FunctionState, Version
 from scatter.names import SHIPPED
 from scatter.names import resolve as resolve_name
@@ -49,18 +49,21 @@ class Client:
         settings: Settings,
         *,
         registry: Registry = REGISTRY,
+        signer: LazySigner | None = None,
     ) -> None:
         """Remember the settings; connect when first needed.
 
         Args:
             settings: Where and in whose name.
             registry: The functions of this process.
+            signer: Signs releases; default: with this user's keys, without asking anybody.
 
         """
         self.settings = settings
         self.registry = registry
         self._lock = ForkSafeLock()
         self._releases: Releases | None = None
+        self._signer = signer or LazySigner()
 
     def __repr__(self) -> str:
         return f"<scatter client of {self.settings!r}>"
@@ -72,7 +75,8 @@ class Client:
             if self._releases is None:
                 store = open_store(self.settings.redis_url, self.settings.namespace)
                 author = self.settings.author or default_author()
-                self._releases = Releases(Journal(store), author=author, git=head_commit)
+                journal = open_journal(self.settings, store, signer=self._signer)
+                self._releases = Releases(journal, author=author, git=head_commit)
             return self._releases
 
     @property

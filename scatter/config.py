@@ -31,6 +31,7 @@ _ENVIRONMENT = {
     "track": ("SCATTER_TRACK",),
     "labels": ("SCATTER_LABELS",),
     "cache": ("SCATTER_CACHE",),
+    "trust": ("SCATTER_TRUST",),
 }
 _DEFAULTS: dict[str, Any] = {
     "redis_url": DEFAULT_URL,
@@ -40,9 +41,12 @@ _DEFAULTS: dict[str, Any] = {
     "track": (),
     "labels": (),
     "cache": "",
+    "trust": "on",
 }
 _LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+", "labels": r"\s*,\s*"}
 """Settings that are lists, and what separates their values in one text."""
+_NOT_IN_FILES = frozenset({"trust"})
+"""Settings that each process says for itself: no file of a project turns the checks off."""
 _ALIASES = {"prefix": "namespace", "url": "redis_url"}
 
 
@@ -59,6 +63,7 @@ class Settings:
         track: Patterns of modules of which every function is tracked.
         labels: What a process is, as `key=value`, for rollouts and for people.
         cache: Directory in which agents keep the last known good versions; empty: nowhere.
+        trust: `on`: releases are signed, and only those of trusted keys are run; or `off`.
         origins: Setting → where its value came from.
 
     """
@@ -70,6 +75,7 @@ class Settings:
     track: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     cache: str = ""
+    trust: str = "on"
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -182,7 +188,12 @@ def _read_table(file: Path) -> dict[str, Any]:
     if unknown:
         raise UsageError(
             f"{file}: [tool.scatter] has the unknown setting {unknown[0]!r}. "
-            f"Known are: {', '.join(_DEFAULTS)}."
+            f"Known are: {', '.join(name for name in _DEFAULTS if name not in _NOT_IN_FILES)}."
+        )
+    for name in table.keys() & _NOT_IN_FILES:
+        raise UsageError(
+            f"{file}: [tool.scatter] cannot set {name!r}: each process says it for itself. "
+            f"Set {_ENVIRONMENT[name][0]} where it is meant."
         )
     return table
 
@@ -198,13 +209,14 @@ def _checked(name: str, value: object, origin: str) -> object:
             value = None
         if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
-    elif isinstance(value, str) and (name != "namespace" or _is_namespace(value)):
+    elif isinstance(value, str) and _FORMS.get(name, _ANY).fullmatch(value):
         return check_url(value, f"redis_url ({origin})") if name == "redis_url" else value
     expected = {
         "paths": "a list of paths",
         "track": "a list of patterns",
         "labels": "a list of `key=value`",
         "namespace": "1 to 100 letters, digits, dots, dashes or underscores",
+        "trust": "'on' or 'off'",
     }.get(name, "text")
     raise UsageError(f"{name} ({origin}): expected {expected}, found {value!r}.")
 
@@ -229,8 +241,8 @@ def checked_labels(labels: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _is_namespace(value: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9._-]{1,100}", value) is not None
+_FORMS = {"namespace": re.compile(r"[A-Za-z0-9._-]{1,100}"), "trust": re.compile("on|off")}
+_ANY = re.compile(r".*", re.S)
 
 
 def check_url(url: str, what: str = "redis_url") -> str:

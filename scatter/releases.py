@@ -308,8 +308,9 @@ class Releases:
 
     def _newest(self, known: Mapping[str, FunctionState]) -> list[str]:
         """Return the functions of the newest release that are not deleted."""
-        sequence = self.journal.ledger.sequence
-        return [name for name, state in known.items() if state.sequence == sequence]
+        everything = self.journal.ledger.functions.values()  # the newest may have deleted one
+        newest = max((state.sequence for state in everything), default=0)
+        return [name for name, state in known.items() if state.sequence == newest]
 
     def _as_of(self, sequence: int, names: Iterable[str]) -> dict[str, int]:
         """Return name → version that was live right after release `sequence`."""
@@ -330,6 +331,20 @@ class Releases:
                     targets[change.function] = change.version or SHIPPED
             before -= 256
         return targets | dict.fromkeys(open_, SHIPPED)
+
+    def renew(self, *, message: str = "") -> Release:
+        """Release nothing, to say that the log is as new as it can be.
+
+        Where the policy of those who follow has a `stale_after`, somebody has to, from time to
+        time: else nobody can tell a quiet log from one whose newest releases are withheld.
+
+        Args:
+            message: Why.
+
+        """
+        release = self.journal.append(lambda _: self._draft("renew", (), message))
+        assert release is not None
+        return release
 
     def delete(
         self,

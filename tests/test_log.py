@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scatter.bundle import Bundle, Item, Part
-from scatter.errors import Conflict, ScatterError, Untrusted
+from scatter.errors import Conflict, ScatterError, StoreUnavailable, Untrusted
 from scatter.log import Draft, Journal, Ledger, envelope, journal, ledger, statement
 from scatter.model import ACTIONS, Change, FunctionState, Release, Version
 from scatter.names import SHIPPED
@@ -25,7 +26,7 @@ from scatter.releases import Candidate, Releases
 from scatter.store.memory import MemoryStore
 from scatter.store.port import NO_HINTS, Hints, Store, Tail
 from scatter.store.redis import RedisStore
-from scatter.trust import Unsigned
+from scatter.trust import Position, Unsigned, Voucher
 
 quick = settings(deadline=None, max_examples=120)
 
@@ -33,6 +34,9 @@ quick = settings(deadline=None, max_examples=120)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 DIGESTS = st.binary(min_size=1, max_size=3).map(lambda data: hashlib.sha256(data).hexdigest())
+TIMES = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)).map(
+    lambda time: time.isoformat(timespec="milliseconds") + "Z"
+)
 COUNTS = st.integers(0, 10**9)
 
 
@@ -56,18 +60,22 @@ def changes(draw: st.DrawFn, function: str) -> Change:
 def releases(draw: st.DrawFn) -> Release:
     """Return any release."""
     functions = sorted(draw(st.sets(TEXT, max_size=3)))
+    action = draw(st.sampled_from(ACTIONS))
+    if action in ("renew", "reset"):
+        functions = []
     return Release(
         namespace=draw(TEXT),
         sequence=draw(st.integers(1, 2**70)),
         previous=draw(TEXT),
-        time=draw(TEXT),
+        time=draw(TIMES),
         author=draw(TEXT),
-        action=draw(st.sampled_from(ACTIONS)),
+        action=action,
         changes=tuple(draw(changes(function)) for function in functions),
         message=draw(TEXT),
         git=draw(TEXT),
         python=draw(TEXT),
-        snapshot=draw(TEXT),
+        snapshot="5" * 64 if action == "reset" else draw(TEXT),
+        epoch=draw(st.integers(1 if action == "reset" else 0, 2**70)),
     )
 
 
@@ -201,8 +209,19 @@ def with_change(**fields: Any) -> bytes:
         (with_change(lines=[True]), "a line is no number"),
         (with_change(lines=[50_000_000]), "larger than any file has"),
         (with_change(lines=[-1]), "a line is no number"),
-        (edited(sequence=0), "sequence below 1"),
-        (edited(sequence=-1), "sequence below 1"),
+        (edited(sequence=0), "a number below its least"),
+        (edited(sequence=-1), "a number below its least"),
+        (edited(epoch=-1), "a number below its least"),
+        (edited(epoch=True), "wrong type"),
+        (edited(action="renew"), "a renew changes no function"),
+        (edited(action="reset", epoch=1, snapshot="5"), "a reset changes no function"),
+        (edited(action="reset", changes=[], epoch=1), "has an epoch and a snapshot"),
+        (edited(action="reset", changes=[], snapshot="5"), "has an epoch and a snapshot"),
+        (edited(time="2026-01-01T00:00:00Z"), "a time that is not in UTC"),
+        (edited(time="2026-01-01T00:00:00.000+01:00"), "a time that is not in UTC"),
+        (edited(time="2026-13-01T00:00:00.000Z"), "a time that is not in UTC"),
+        (edited(time="2026-01-01T24:00:00.000Z"), "a time that is not in UTC"),
+        (edited(time="٢٠٢٦-01-01T00:00:00.000Z"), "a time that is not in UTC"),
         (edited(action="explode"), "unknown action"),
         (edited(format=2), "unknown format number"),
         (edited(format=True), "wrong type"),
@@ -417,6 +436,67 @@ def test_a_version_number_out_of_order_is_refused_and_changes_nothing(
     assert state_of(known) == before
 
 
+def test_a_release_is_no_older_than_the_one_before_it(known: Ledger) -> None:
+    earlier = sealed(after(known, pushed("shop:rank", 2), time="2025-12-31T23:59:59.999Z"))
+    assert reason_of(lambda: known.advance(earlier)) == "wrong-time"
+    known.advance(sealed(after(known, pushed("shop:rank", 2), time=known.time)))
+
+
+def test_a_release_is_of_the_epoch_of_the_log(known: Ledger) -> None:
+    for epoch in (1, 2):
+        entry = sealed(after(known, pushed("shop:rank", 2), epoch=epoch))
+        assert reason_of(lambda entry=entry: known.advance(entry)) == "wrong-epoch"  # type: ignore[misc]
+    snapshot = known.snapshot()
+    for epoch in (1, 7):
+        reset_ = a_reset(known, snapshot, epoch=known.epoch + epoch)
+        known.follow(known.open(sealed(reset_)), snapshot)
+        old = sealed(after(known, pushed("shop:rank", 2)))
+        assert reason_of(lambda old=old: known.advance(old)) == "wrong-epoch"  # type: ignore[misc]
+        again = a_reset(known, snapshot, epoch=known.epoch)
+        assert reason_of(lambda: known.follow(known.open(sealed(again)), snapshot)) == "wrong-epoch"
+    known.advance(sealed(after(known, pushed("shop:rank", 2), epoch=8)))
+    assert (known.epoch, known.sequence) == (8, 5)
+
+
+def a_reset(known: Ledger, snapshot: bytes, *, epoch: int) -> Release:
+    """Return a reset that follows what a ledger knows."""
+    return after(known, action="reset", epoch=epoch, snapshot=of(snapshot))
+
+
+def test_a_reset_brings_the_state_of_its_snapshot_and_nothing_later_than_itself() -> None:
+    rich, poor = Ledger("app", Unsigned()), Ledger("app", Unsigned())
+    for number in range(1, 6):
+        rich.advance(sealed(after(rich, pushed("f", number))))
+    poor.advance(sealed(after(poor, pushed("g", 1))))
+    snapshot = rich.snapshot()
+    opened = poor.open(sealed(a_reset(poor, snapshot, epoch=1)))
+    for wrong in (b"", rich.snapshot()[:-1]):
+        assert reason_of(lambda wrong=wrong: poor.follow(opened, wrong)) == "wrong-snapshot"  # type: ignore[misc]
+        assert (poor.sequence, poor.epoch, [*poor.functions]) == (1, 0, ["g"])
+    poor.follow(opened, snapshot)
+    assert (poor.sequence, poor.epoch, [*poor.functions]) == (2, 1, ["f"])
+    state = poor.functions["f"]
+    assert (state.version, state.sequence) == (5, 2)
+
+
+def test_an_entry_of_a_passed_place_is_of_that_place_and_of_a_time_before_the_reset() -> None:
+    known, lost = Ledger("app", Unsigned()), Ledger("app", Unsigned())
+    first = sealed(after(known, pushed("f", 1)))
+    known.advance(first)
+    lost.advance(first)
+    second = sealed(after(lost, pushed("f", 2)))
+    lost.advance(second)  # is lost
+    snapshot = known.snapshot()
+    reset_ = sealed(a_reset(known, snapshot, epoch=1))
+    known.follow(known.open(reset_), snapshot)
+    third = sealed(after(known, pushed("f", 2, b"other"), epoch=1))
+    known.advance(third)
+    assert known.open_at(1, first).release.changes[0].version == 1
+    assert known.open_at(3, third).release.epoch == 1
+    assert reason_of(lambda: known.open_at(2, first)) == "wrong-sequence"
+    assert reason_of(lambda: known.open_at(2, second)) == "wrong-sequence"
+
+
 def test_a_number_is_never_given_twice_also_not_after_a_delete(known: Ledger) -> None:
     known.advance(sealed(after(known, Change(function="shop:score", version=None))))
     assert known.functions["shop:score"].version is None
@@ -429,8 +509,10 @@ def test_a_number_is_never_given_twice_also_not_after_a_delete(known: Ledger) ->
 def test_a_statement_is_verified_before_it_is_parsed() -> None:
     seen: list[tuple[bytes, tuple[bytes, ...], str]] = []
 
-    class Suspicious:
-        def check(self, text: bytes, signatures: Sequence[bytes], *, namespace: str) -> None:
+    class Suspicious(Unsigned):
+        def check(
+            self, text: bytes, signatures: Sequence[bytes], *, namespace: str, known: bool = False
+        ) -> tuple[Voucher, ...]:
             seen.append((text, tuple(signatures), namespace))
             raise Untrusted("unknown-signer", "Nobody here knows the signer.")
 
@@ -528,31 +610,44 @@ def test_the_ledger_agrees_with_a_plain_account_of_the_history(steps: list[Step]
 
 
 def snapshot_of(rows: object) -> bytes:
+    """Return a snapshot whose functions are any JSON."""
+    return state_as({"began": 0, "functions": rows})
+
+
+def state_as(state: object) -> bytes:
     """Return a snapshot that holds any JSON."""
-    return b"SCS1" + zlib.compress(json.dumps(rows).encode())
+    return b"SCS2" + zlib.compress(json.dumps(state).encode())
 
 
 def row(**fields: Any) -> dict[str, Any]:
     """Return one row of a snapshot, with fields set or (`...`) removed."""
     good = {"live": {"function": "f"}, "sequence": 1, "author": "a", "time": "t", "last": 1}
-    made = good | {"previous": 0} | fields
+    made = good | {"previous": 0, "keys": []} | fields
     return {name: value for name, value in made.items() if value is not ...}
 
 
 BAD_SNAPSHOTS = {
     "nothing": b"",
     "another magic": b"SCS2" + zlib.compress(b"[]"),
-    "not compressed": b"SCS1[]",
+    "not compressed": b"SCS2[]",
     "cut short": snapshot_of([row()])[:-4],
-    "not JSON": b"SCS1" + zlib.compress(b"{"),
-    "not UTF-8": b"SCS1" + zlib.compress(b'["\xff"]'),
+    "not JSON": b"SCS2" + zlib.compress(b"{"),
+    "not UTF-8": b"SCS2" + zlib.compress(b'["\xff"]'),
     "a number": snapshot_of(1),
+    "an old one": b"SCS1" + zlib.compress(b"[]"),
+    "a list": state_as([]),
+    "no beginning": state_as({"functions": []}),
+    "a beginning that is text": state_as({"began": "1", "functions": []}),
+    "a beginning before the first": state_as({"began": -1, "functions": []}),
+    "more than a state": state_as({"began": 0, "functions": [], "more": 1}),
+    "keys that are text": snapshot_of([row(keys="SHA256:")]),
+    "keys that are numbers": snapshot_of([row(keys=[1])]),
     "null": snapshot_of(None),
     "a table": snapshot_of({"a": 1}),
     "rows that are numbers": snapshot_of([1]),
     "rows that are texts": snapshot_of(["live"]),
     "rows that are lists": snapshot_of([["live"]]),
-    "nested deeply": b"SCS1" + zlib.compress(b"[" * 100_000),
+    "nested deeply": b"SCS2" + zlib.compress(b"[" * 100_000),
     "no change": snapshot_of([row(live=...)]),
     "a bad change": snapshot_of([row(live={"function": "f", "version": -1})]),
     "a change that is text": snapshot_of([row(live="f")]),
@@ -601,7 +696,7 @@ def test_a_snapshot_that_would_inflate_without_end_is_refused(
     known: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "_MAX_SNAPSHOT_BYTES", 1000)
-    bomb = b"SCS1" + zlib.compress(b"[" + b" " * 100_000 + b"]")
+    bomb = b"SCS2" + zlib.compress(b"[" + b" " * 100_000 + b"]")
     release = a_release(sequence=9, snapshot=of(bomb))
     with pytest.raises(Untrusted, match="cut short or too long") as caught:
         known.restore(sealed(release), bomb)
@@ -614,7 +709,7 @@ def test_a_mutated_snapshot_is_restored_or_untrusted_and_nothing_else(data: st.D
     known = Ledger("app", Unsigned())
     known.advance(sealed(after(known, pushed("a", 1), pushed("b", 1))))
     rows = data.draw(mutations(zlib.decompress(known.snapshot()[4:])))
-    snapshot = b"SCS1" + zlib.compress(rows)
+    snapshot = b"SCS2" + zlib.compress(rows)
     entry = sealed(a_release(sequence=9, changes=(), snapshot=of(snapshot)))
     other = Ledger("app", Unsigned())
     refusal = ""
@@ -874,7 +969,8 @@ def test_a_snapshot_that_makes_no_sense_does_not_stop_a_newcomer(
     writer, snapshot = Journal(store), BAD_SNAPSHOTS[kind]
     for _ in range(300):
         push(writer, "f")
-    release = after(writer.ledger, pushed("g", 1), snapshot=of(snapshot))
+    time = writer.ledger.time
+    release = after(writer.ledger, pushed("g", 1), snapshot=of(snapshot), time=time)
     store.append(301, sealed(release), {of(snapshot): snapshot}, Hints(snapshot=True))
     reader = Journal(store)
     assert len(reader.catch_up()) == 301
@@ -1005,6 +1101,138 @@ def test_another_log_that_fails_a_check_is_read_once(store: MemoryStore) -> None
     assert reason_of(on.catch_up) == "wrong-chain"
     assert reads == [1], "only where it went on"
     assert on.ledger.functions.keys() == {"f"}
+
+
+class Kept:
+    """A position that is kept in memory."""
+
+    def __init__(self, position: Position | None = None) -> None:
+        self.position = position
+
+    def read(self) -> Position | None:
+        return self.position
+
+    def write(self, position: Position) -> None:
+        self.position = position
+
+
+def test_the_position_is_kept_after_each_look_and_each_append(store: MemoryStore) -> None:
+    kept, other = Kept(), Kept()
+    writer, reader = Journal(store, position=kept), Journal(store, position=other)
+    push(writer, "f")
+    assert kept.position == Position(epoch=0, sequence=1, head=writer.ledger.head)
+    reader.catch_up()
+    assert other.position == kept.position
+    push(writer, "f")
+    reader.catch_up()
+    assert other.position == kept.position == Position(epoch=0, sequence=2, head=writer.ledger.head)
+
+
+def test_a_newcomer_refuses_a_log_that_is_behind_the_position_or_another(
+    store: MemoryStore,
+) -> None:
+    kept = Kept()
+    writer = Journal(store, position=kept)
+    for _ in range(3):
+        push(writer, "f")
+    good = list(store._entries)
+    for entries, reason in {
+        (): "log-went-back",
+        (good[0],): "log-went-back",
+        (good[0], good[1]): "log-went-back",
+        (good[0], b"poison", good[2]): "bad-envelope",
+    }.items():
+        store._entries[:] = entries
+        newcomer = Journal(store, position=Kept(kept.position))
+        for _ in range(2):
+            assert reason_of(newcomer.catch_up) == reason
+            assert newcomer.ledger.sequence == 0
+            assert not newcomer.ledger.functions
+        assert reason_of(lambda newcomer=newcomer: push(newcomer, "g")) == reason  # type: ignore[misc]
+    store._entries[:] = good
+    assert len(newcomer.catch_up()) == 3
+
+
+def test_a_newcomer_refuses_another_log_of_the_same_length_or_longer(store: MemoryStore) -> None:
+    kept = Kept()
+    push(Journal(store, position=kept), "f")
+    other = MemoryStore("app")
+    writer = Journal(other)
+    for _ in range(3):
+        push(writer, "g")
+        newcomer = Journal(other, position=Kept(kept.position))
+        assert reason_of(newcomer.catch_up) == "wrong-chain"
+        assert newcomer.ledger.sequence == 0
+
+
+def test_what_follows_a_known_position_and_fails_takes_back_nothing(store: MemoryStore) -> None:
+    kept = Kept()
+    push(Journal(store, position=kept), "f")
+    store.append(2, b"poison", {})
+    newcomer = Journal(store, position=Kept(kept.position))
+    for _ in range(2):
+        assert reason_of(newcomer.catch_up) == "bad-envelope"
+        assert newcomer.ledger.functions.keys() == {"f"}
+
+
+def test_a_position_before_a_snapshot_is_looked_up(long_store: MemoryStore) -> None:
+    head = statement.hash_of(envelope.open_(long_store._entries[99])[0])
+    good = Journal(long_store, position=Kept(Position(epoch=0, sequence=100, head=head)))
+    assert len(good.catch_up()) < 3000
+    wrong = Journal(long_store, position=Kept(Position(epoch=0, sequence=100, head="0" * 64)))
+    assert reason_of(wrong.catch_up) == "wrong-chain"
+    assert wrong.ledger.sequence == 0
+
+
+def test_a_connection_that_is_lost_on_the_way_to_the_position_begins_again(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept()
+    writer = Journal(store, position=kept)
+    for _ in range(20):
+        push(writer, "f")
+    newcomer = Journal(store, position=Kept(kept.position))
+    read = store.read
+
+    def dies(after: int, *rest: Any, **options: Any) -> Tail:
+        if after > 5:
+            raise StoreUnavailable("gone")
+        return read(after, *rest, **options)
+
+    monkeypatch.setattr(store, "read", dies)
+    with pytest.raises(StoreUnavailable):
+        newcomer.catch_up()
+    assert newcomer.ledger.sequence == 0
+    monkeypatch.undo()
+    assert len(newcomer.catch_up()) == 20
+
+
+def test_a_release_that_is_missing_in_the_middle_is_said_to_be(
+    redis_url: str, namespace: str
+) -> None:
+    store = RedisStore(redis_url, namespace)
+    writer = Journal(store)
+    for _ in range(4):
+        push(writer, "f")
+    store.link.run([("HDEL", store.key("log"), 3)])
+    for known in (None, 2):
+        reader = Journal(store)
+        if known:
+            reader.ledger = writer_at(store, known)
+        with pytest.raises(Untrusted, match=r"Release 3 is missing in .*, and 3 are") as caught:
+            reader.catch_up()
+        assert caught.value.reason == "wrong-sequence"
+        assert reader.ledger.sequence == 2
+    store.close()
+
+
+def writer_at(store: Store, sequence: int) -> Ledger:
+    """Return the ledger of who knows the log up to some release."""
+    known = Ledger(store.namespace, Unsigned())
+    for entry in store.entries(range(1, sequence + 1)):
+        assert entry is not None
+        known.advance(entry)
+    return known
 
 
 def test_a_log_that_went_back_is_refused_and_what_was_known_stays(store: MemoryStore) -> None:

@@ -27,13 +27,15 @@ from typing import Any
 from scatter import bases, native
 from scatter.config import Settings
 from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, Untrusted, UsageError
-from scatter.log import Journal
+from scatter.log import Journal, open_journal
+from scatter.log.opening import open_verifier
 from scatter.model import Release
 from scatter.names import resolve as resolve_name
 from scatter.registry import Registry
 from scatter.slot import Slot
 from scatter.store import open_store
 from scatter.store.port import Doorbell, Ring, Store
+from scatter.trust import Verifier
 from scatter_agent import hosts, lifecycle
 from scatter_agent.cache import Cache
 from scatter_agent.deployed import Deployed
@@ -428,7 +430,7 @@ class Agent:
         try:
             with lifecycle.WORKING:
                 lifecycle.load()
-                journal = self._cache.journal()
+                journal = self._cache.journal(self._verifier())
                 journal.catch_up()
                 tip, known = journal.ledger.sequence, journal.ledger.functions
                 self._deployed.look_up(journal.store, tip, self._follower.whole(), known)
@@ -442,6 +444,12 @@ class Agent:
             self._kept = f" Until then it runs release {tip} as it was kept here."
             self._be(self._state, self._reason + self._kept, self._code)
         self._deployed.forget()
+
+    def _verifier(self) -> Verifier:
+        """Return who decides what is believed, also where there is no store to be had."""
+        if self._journal is not None:
+            return self._journal.ledger.verifier
+        return open_verifier(self.settings, self._given_store)
 
     def _pause(self, stop: native.Flag) -> None:
         """Wait before the next try: longer each time, and not as long as the others do."""
@@ -496,7 +504,8 @@ class Agent:
             store = self._given_store or open_store(
                 self.settings.redis_url, self.settings.namespace, **_named(self.settings)
             )
-            self._store, self._journal, self._bell = store, Journal(store), store.doorbell()
+            journal = open_journal(self.settings, store)
+            self._store, self._journal, self._bell = store, journal, store.doorbell()
         assert self._journal is not None
         assert self._bell is not None
         return self._store, self._journal, self._bell

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from scatter.errors import ScatterError
 from scatter.log import Journal
 from scatter.store.directory import DirectoryStore, Writer
+from scatter.trust import Verifier
 from scatter_agent.tell import tell
 
 
@@ -40,10 +41,15 @@ class Cache:
     def __bool__(self) -> bool:
         return bool(self._folder)
 
-    def journal(self) -> Journal:
-        """Return the log as it was when it was last kept; nothing is read yet."""
+    def journal(self, verifier: Verifier) -> Journal:
+        """Return the log as it was when it was last kept; nothing is read yet.
+
+        Args:
+            verifier: Decides what is believed of it: no more than of the store itself.
+
+        """
         self.was_read = True
-        return Journal(DirectoryStore(self._folder, self._namespace))
+        return Journal(DirectoryStore(self._folder, self._namespace), verifier=verifier)
 
     def keep(self, journal: Journal, names: frozenset[str], seen: Mapping[str, int]) -> None:
         """Write what is new. What goes wrong is told once, and tried again next time.
@@ -91,4 +97,4 @@ class Cache:
         if not sequence:
             return ""
         entry = entries.get(sequence) or self._writer.entry(sequence)
-        return journal.ledger.open(entry)[0].snapshot if entry else ""
+        return journal.ledger.open(entry, known=True).release.snapshot if entry else ""

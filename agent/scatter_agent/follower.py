@@ -166,7 +166,7 @@ class Follower:
         }
         return View(
             running=running,
-            functions=journal.ledger.functions,
+            functions=journal.functions(),
             failures=self.failures,
             floor=self._floors(),
             now=time.monotonic(),

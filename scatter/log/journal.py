@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from scatter.bundle import MAX_BUNDLE_BYTES
@@ -27,7 +27,8 @@ from scatter.locks import ForkSafeLock
 from scatter.log import envelope, statement
 from scatter.log.ledger import Ledger, Opened
 from scatter.log.versions import find_versions
-from scatter.model import Action, Change, Release, Version
+from scatter.model import Action, Change, FunctionState, Release, Version
+from scatter.names import SHIPPED
 from scatter.store.port import Hints, Store
 from scatter.trust import Position, PositionKeeper, Signer, Unsigned, Verifier
 
@@ -36,9 +37,7 @@ SNAPSHOT_EVERY = 256
 _TRIES = 100
 _REPLACED = frozenset({"log-went-back", "wrong-chain", "wrong-sequence", "wrong-epoch"})
 """What is found where a log is not the one that was there before."""
-_RESTORE = (
-    "Restore it from a backup, or, if it is lost, have somebody who may run `scatter reset`."
-)
+_RESTORE = "Restore it from a backup, or, if it is lost, have somebody who may run `scatter reset`."
 _FIRST_PAGE, _PAGE = 8, 256
 """Entries asked for at first (a look costs little when nothing is new), and when far behind."""
 
@@ -144,7 +143,7 @@ class Journal:
 
     def _catch_up(self, rung: bool, to_append: bool) -> list[Release]:
         if not self.ledger.sequence:
-            return self._begin(to_append)
+            return self._begin(rung, to_append)
         try:
             return self._go_on(rung, to_append)
         except Untrusted as error:
@@ -152,14 +151,19 @@ class Journal:
                 raise
             return self._begin_anew(error, to_append)
 
-    def _begin(self, to_append: bool) -> list[Release]:
+    def _begin(self, rung: bool, to_append: bool) -> list[Release]:
         """Read the log for the first time: it must contain what is known of it."""
         before = self.ledger
         self._known = self._position.read() if self._position is not None else None
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
             self._begin_at_snapshot()
-            releases = self._go_on(False, to_append)
+            try:
+                releases = self._go_on(rung, to_append)
+            except Untrusted:
+                if not self._begin_at_later_snapshot():
+                    raise
+                releases = self._go_on(False, to_append)
             if self._known is not None:
                 raise self._went_back(self._known.sequence, self._tip)
         except Exception:
@@ -187,7 +191,8 @@ class Journal:
         if there is None:
             raise Untrusted(
                 "wrong-sequence",
-                f"Release {following} is missing in {self.store.address}, and {self._tip} are there.",
+                f"Release {following} is missing in {self.store.address}, and {self._tip} are "
+                "there.",
                 hint=_RESTORE,
             )
 
@@ -300,6 +305,36 @@ class Journal:
             return  # a wrong hint: the whole log is read instead, and checked
         self._pass(passed)
 
+    def _begin_at_later_snapshot(self) -> bool:
+        """Skip what cannot be believed, if a snapshot that can be comes later in the log.
+
+        So it is after a `reset` whose hint was lost. The log is looked through from its end, once.
+        """
+        attempt = self.ledger.head, self._tip, self.ledger.verifier.edition
+        if self._in_vain == attempt:
+            return False
+        for last in range(self._tip, self.ledger.sequence, -_PAGE):
+            sequences = range(last, max(self.ledger.sequence, last - _PAGE), -1)
+            for sequence, entry in zip(sequences, self.store.entries(sequences), strict=True):
+                if entry is not None and self._restored(sequence, entry):
+                    return True
+        self._in_vain = attempt
+        return False
+
+    def _restored(self, sequence: int, entry: bytes) -> bool:
+        """Begin at an entry, if it can be believed and has a snapshot."""
+        try:
+            release = self.ledger.open(entry).release
+            if release.sequence != sequence or not release.snapshot:
+                return False
+            snapshot = self.store.bundles([release.snapshot]).get(release.snapshot, b"")
+            self.ledger.restore(entry, snapshot)
+        except Untrusted:
+            return False
+        known = self._known.sequence if self._known is not None else sequence
+        self._pass(self.store.entries([known])[0])
+        return True
+
     def _pass(self, passed: bytes | None) -> None:
         """Check the position that was known, where reading began at a snapshot beyond it."""
         known, ledger = self._known, self.ledger
@@ -337,6 +372,7 @@ class Journal:
                 if dry_run:
                     return release
                 entry = self._seal(release)
+                self.ledger.verifier.renew()  # signing may have made the first key
                 opened = self.ledger.open(entry)  # what nobody would believe is not written
                 hints = Hints(
                     versions={c.function: c.version or 0 for c in release.changes if c.created},
@@ -352,6 +388,36 @@ class Journal:
             f"Others released {_TRIES} times while this release was being written to "
             f"{self.store.address}; nothing was written. Try again."
         )
+
+    def append_reset(
+        self, draft: Draft, bundles: Mapping[str, bytes], snapshot: bytes, epoch: int, *, cut: bool
+    ) -> bool:
+        """Append a reset behind what is known; return whether the log still ended there.
+
+        Args:
+            draft: Who and why.
+            bundles: To be written with it: the snapshot, and those of its state.
+            snapshot: The state.
+            epoch: The one that begins.
+            cut: Remove first what the store has behind what is known.
+
+        Raises:
+            Untrusted: It would not be believed; nothing was changed.
+
+        """
+        with self._lock:
+            release, _ = self._place(draft)
+            release = replace(release, epoch=epoch, snapshot=statement.hash_of(snapshot))
+            entry = self._seal(release)
+            self.ledger.verifier.renew()
+            opened = self.ledger.open(entry)
+            if cut:
+                self.store.cut(self.ledger.sequence)
+            if not self.store.append(release.sequence, entry, bundles, Hints(snapshot=True)):
+                return False
+            self.ledger.follow(opened, snapshot)
+            self._keep_position()
+            return True
 
     def _drafted(self, make: Callable[[Ledger], Draft | None], read_on: bool) -> Draft | None:
         """Return what `make` wants to release.
@@ -400,6 +466,30 @@ class Journal:
         signatures = self._signer.sign(text, namespace=self.ledger.namespace)
         return envelope.seal(text, signatures)
 
+    def functions(self) -> Mapping[str, FunctionState]:
+        """Return every function as it should run here.
+
+        The ledger's, but for code of which all keys were revoked since, where the policy drops
+        such code: it counts as released to the deployed code.
+        """
+        known, verifier = self.ledger.functions, self.ledger.verifier
+        if not verifier.drops_distrusted:
+            return known
+        return {
+            name: _without_code(state) if verifier.distrusts(state.keys) else state
+            for name, state in known.items()
+        }
+
+    def distrusted(self) -> tuple[str, ...]:
+        """Return the functions whose live version was signed by keys that were revoked since."""
+        distrusts = self.ledger.verifier.distrusts
+        states = self.ledger.functions.values()
+        return tuple(s.function for s in states if s.version and distrusts(s.keys))
+
+    def is_stale(self) -> str:
+        """Return what is the matter with the age of the newest release; empty: nothing."""
+        return self.ledger.verifier.is_stale(self.ledger.time) if self.ledger.time else ""
+
     def bundles(self, changes: Iterable[Change]) -> dict[str, bytes]:
         """Return digest → bytes of the bundles that these changes name, each checked.
 
@@ -445,6 +535,10 @@ class Journal:
         for sequence, entry in zip(wanted, self.store.entries(wanted), strict=True):
             if entry is not None:
                 yield self.ledger.open_at(sequence, entry, to_look=True).release
+
+
+def _without_code(state: FunctionState) -> FunctionState:
+    return replace(state, live=Change(function=state.function, version=SHIPPED))
 
 
 def now() -> str:

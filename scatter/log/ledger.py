@@ -69,6 +69,12 @@ class Ledger:
     def __repr__(self) -> str:
         return f"<Ledger {self.namespace}: {len(self._functions)} functions at {self.sequence}>"
 
+    def believed_by(self, verifier: Verifier) -> Ledger:
+        """Return a ledger that knows the same, and asks another verifier from here on."""
+        other = Ledger(self.namespace, verifier)
+        other._head, other._functions = self._head, dict(self._functions)
+        return other
+
     @property
     def sequence(self) -> int:
         """Sequence of the last release; 0 before the first."""
@@ -111,9 +117,7 @@ class Ledger:
 
         """
         text, signatures = envelope.open_(entry)
-        vouchers = self.verifier.check(
-            text, signatures, namespace=self.namespace, known=known
-        )
+        vouchers = self.verifier.check(text, signatures, namespace=self.namespace, known=known)
         release = statement.read(text)
         if release.namespace != self.namespace:
             raise Untrusted(
@@ -373,7 +377,9 @@ def _read_state(row: Any) -> FunctionState:
     for name, value in row.items():
         if type(value) is not _STATE_FIELDS[name]:
             raise TypeError(f"{name} has the wrong type")
-    state = FunctionState(function=live.function, live=live, kept=tuple(kept), keys=tuple(keys), **row)
+    state = FunctionState(
+        function=live.function, live=live, kept=tuple(kept), keys=tuple(keys), **row
+    )
     least = (state.sequence - 1, state.previous, state.floor - 1, state.last - (live.version or 0))
     if min(least) < 0:
         raise ValueError("a number is out of range")

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from scatter.errors import StoreRefused, StoreUnavailable
+from scatter.files import write_whole
 from scatter.store.memory import MemoryDoorbell
 from scatter.store.port import NO_HINTS, Hints, Tail
 
@@ -121,6 +122,10 @@ class DirectoryStore:
         """Take no release."""
         self._deny("releases")
 
+    def cut(self, after: int) -> None:  # noqa: ARG002
+        """Remove nothing."""
+        self._deny("resets")
+
     def remove_bundles(self, digests: Iterable[str]) -> None:  # noqa: ARG002
         """Remove nothing."""
         self._deny("deletes")
@@ -195,7 +200,7 @@ class Writer:
                     return
                 if _read(self.folder / "FORMAT") != FORMAT.encode():
                     self._clear()
-                    _write(self.folder / "FORMAT", FORMAT.encode())
+                    write_whole(self.folder / "FORMAT", FORMAT.encode())
                 yield True
 
     def has(self, digest: str) -> bool:
@@ -224,12 +229,12 @@ class Writer:
 
         """
         for digest, data in bundles.items():
-            _write(self.folder / "bundles" / digest, data)
+            write_whole(self.folder / "bundles" / digest, data)
         for sequence, entry in sorted(entries.items()):
-            _write(self.folder / "log" / str(sequence), entry)
+            write_whole(self.folder / "log" / str(sequence), entry)
         if snapshot:
-            _write(self.folder / "snapshot", b"%d\n" % snapshot)
-        _write(self.folder / "tip", b"%d\n" % tip)
+            write_whole(self.folder / "snapshot", b"%d\n" % snapshot)
+        write_whole(self.folder / "tip", b"%d\n" % tip)
 
     def begin_anew(self) -> None:
         """Forget the log: it is another one now."""
@@ -261,7 +266,7 @@ class Writer:
         """Add to what is known of deployed code."""
         known = seen_in(self.folder)
         if not deployed.items() <= known.items():
-            _write(self.folder / "seen.json", json.dumps({**known, **deployed}).encode())
+            write_whole(self.folder / "seen.json", json.dumps({**known, **deployed}).encode())
 
 
 def check(folder: Path) -> None:
@@ -301,21 +306,6 @@ def _read(file: Path) -> bytes | None:
         return file.read_bytes()
     except OSError:
         return None
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Write a file whole: it is the old one or the new one, whatever happens."""
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

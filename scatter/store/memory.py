@@ -80,6 +80,11 @@ class MemoryStore:
         self._ring(Ring(log=True))
         return True
 
+    def cut(self, after: int) -> None:
+        """Remove the entries after a sequence."""
+        with self._lock:
+            del self._entries[after:]
+
     def _take_hints(self, sequence: int, hints: Hints) -> None:
         for function, number in hints.versions.items():
             self._versions.setdefault(function, []).append((number, sequence))

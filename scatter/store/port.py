@@ -112,6 +112,13 @@ class Store(Protocol):
         """
         ...
 
+    def cut(self, after: int) -> None:
+        """Remove all entries of the log but those from 1 to `after`: nobody can believe them.
+
+        Bundles and hints stay.
+        """
+        ...
+
     def bundles(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return the bundles that exist among `digests`: one round trip."""
         ...

@@ -196,6 +196,15 @@ class RedisStore:
             )
         return found == entry
 
+    def cut(self, after: int) -> None:
+        """Remove the entries after a sequence, and what is no entry at all."""
+        log = self.key("log")
+        (fields,) = self.link.run([("HKEYS", log)])
+        stay = {b"%d" % sequence for sequence in range(1, after + 1)}
+        gone = [field for field in fields if field not in stay]
+        if gone:
+            self.link.run([("HDEL", log, *gone)])
+
     def bundles(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return the bundles that exist."""
         wanted = list(digests)

@@ -4,9 +4,9 @@
 means. `scatter.trust.verifier` is the one that asks for signatures of keys that are trusted here.
 
 The order of the checks: size and framing of the entry (`scatter.log.envelope`), key, purpose and
-signature (`Verifier.check`), the strict statement (`scatter.log.statement`), what the signers may do
-(`Verifier.permit`), place in the log (`scatter.log.ledger`), and what this process has seen before
-(`Position`). Nothing is parsed before its signature was checked.
+signature (`Verifier.check`), the strict statement (`scatter.log.statement`), what the signers may
+do (`Verifier.permit`), place in the log (`scatter.log.ledger`), and what this process has seen
+before (`Position`). Nothing is parsed before its signature was checked.
 """
 
 from __future__ import annotations

@@ -165,6 +165,16 @@ class AllowedSigners:
             certificate=certificate,
         )
 
+    def check_known(self, key: PublicKey | Certificate) -> None:
+        """Return if some line names a key, whatever it is trusted for.
+
+        Raises:
+            Untrusted: `unknown-key`.
+
+        """
+        if not any(self._lines_of(key)):
+            raise _unknown(key)
+
     def _lines_of(self, key: PublicKey | Certificate) -> Iterator[Line]:
         is_certificate = isinstance(key, Certificate)
         blob = key.authority.blob if isinstance(key, Certificate) else key.blob

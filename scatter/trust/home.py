@@ -4,8 +4,10 @@
     ~/.config/scatter/allowed_signers    whom this user trusts besides
     ~/.config/scatter/signing_key        the key of this user, with `signing_key.pub`
     …/revoked_keys                       keys that are trusted no more, in both directories
+    …/policy.toml                        what signers may do; the machine's goes before the user's
 
-`SCATTER_ALLOWED_SIGNERS` and `SCATTER_REVOKED_KEYS` name files that replace both of theirs.
+`SCATTER_ALLOWED_SIGNERS`, `SCATTER_REVOKED_KEYS` and `SCATTER_POLICY` name files that replace both
+of theirs.
 
 Not here: what the files say. Invariants
 
@@ -27,11 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scatter.errors import UsageError
+from scatter.files import write_whole
 from scatter.trust import keys
 from scatter.trust.keys import PublicKey
 
 SIGNERS_VARIABLE = "SCATTER_ALLOWED_SIGNERS"
 REVOKED_VARIABLE = "SCATTER_REVOKED_KEYS"
+POLICY_VARIABLE = "SCATTER_POLICY"
 MACHINE = Path("/etc/scatter")
 EVERY_PURPOSE = "scatter-release-v1:*"
 """What a first key may sign: releases, of every namespace."""
@@ -74,6 +78,11 @@ def signers_files() -> tuple[Path, ...]:
 def revoked_files() -> tuple[Path, ...]:
     """Return the revoked lists that there are, or those that the environment names."""
     return _files(REVOKED_VARIABLE, "revoked_keys")
+
+
+def policy_files() -> tuple[Path, ...]:
+    """Return the policy file, if there is one; the user's cannot go over the machine's."""
+    return _files(POLICY_VARIABLE, "policy.toml")[:1]
 
 
 def _files(variable: str, name: str) -> tuple[Path, ...]:
@@ -217,16 +226,6 @@ def append(path: Path, line: str) -> None:
 
 def write(path: Path, data: bytes) -> None:
     """Write a file whole, for this user's eyes only."""
-    path = Path(os.path.realpath(path))  # a link stays one, as to where dotfiles are kept
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            os.fchmod(handle, 0o600)
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(
+        Path(os.path.realpath(path)), data
+    )  # a link stays one, as to where dotfiles are kept

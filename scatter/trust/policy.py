@@ -1,10 +1,10 @@
 """What signers may do: the policy file.
 
-    admins = ["ann@*"]                # who may sign a reset; default: every trusted signer
-    threshold = 1                     # how many different signers a release needs
-    revoked_code = "keep"             # or "drop": what runs that a key signed which was revoked since
-    replaced_log = "refuse"           # or "follow": a log that lost releases is followed all the same
-    stale_after = "30d"               # a log without a release for so long is reported
+    admins = ["ann@*"]          # who may sign a reset; default: every trusted signer
+    threshold = 1               # how many different signers a release needs
+    revoked_code = "keep"       # or "drop": code that runs, of a key that was revoked since
+    replaced_log = "refuse"     # or "follow": a log that lost releases is followed all the same
+    stale_after = "30d"         # a log without a release for so long is reported
 
     [[rule]]
     functions = ["payments:*"]
@@ -12,7 +12,7 @@
     threshold = 2
 
 Every rule that names a function must be kept by each release that changes it. Not here: whose keys
-are trusted at all (`scatter.trust.allowed_signers`), reading the file safely (`scatter.trust.files`).
+are trusted at all (`allowed_signers`), reading the file safely (`files`).
 """
 
 from __future__ import annotations

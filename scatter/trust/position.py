@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scatter._logging import log
+from scatter.files import write_whole
 from scatter.trust import Position
-from scatter.trust.home import make_folder, write
+from scatter.trust.home import make_folder
 
 VARIABLE = "SCATTER_STATE"
 """Names the directory in place of `~/.local/state/scatter`."""
@@ -77,7 +78,7 @@ class PositionFile:
             if kept is None or (kept.epoch, kept.sequence) < (position.epoch, position.sequence):
                 fields = {"epoch": position.epoch, "sequence": position.sequence}
                 body = {**fields, "head": position.head, **self._about}
-                write(self.path, json.dumps(body).encode(), durably=False)
+                write_whole(self.path, json.dumps(body).encode(), durably=False)
 
     def forget(self) -> None:
         """Keep nothing any more: another log is believed from here on."""

@@ -25,9 +25,9 @@ from pathlib import Path
 from scatter.errors import Untrusted
 from scatter.locks import ForkSafeLock
 from scatter.model import Release
-from scatter.trust import Voucher, allowed_signers, files, home, policy, revoked, sshsig
+from scatter.trust import Voucher, allowed_signers, files, home, revoked, sshsig
 from scatter.trust.allowed_signers import AllowedSigners
-from scatter.trust.policy import EVERYBODY, Policy, Signatory
+from scatter.trust.policy import EVERYBODY, Policy, Signatory, parse
 from scatter.trust.revoked import Revoked
 
 MAX_SIGNATURES = 16
@@ -145,19 +145,19 @@ class KeyVerifier:
         self, release: Release, vouchers: Sequence[Voucher], functions: Collection[str] = ()
     ) -> tuple[Voucher, ...]:
         """Return those who vouch for a release and may do what it does, at its time."""
-        trusted, counting = self.trusted, dict[Voucher, Signatory]()
+        policy, counting = self.trusted.policy, list[tuple[Voucher, Signatory]]()
         refusals = list[Untrusted]()
         for voucher in vouchers:
             try:
-                counting[voucher] = self._signatory(release, voucher)
+                counting.append((voucher, self._signatory(release, voucher)))
             except Untrusted as refusal:
                 refusals.append(refusal)
         if not counting:
             raise refusals[0]
         changed = functions or [change.function for change in release.changes]
-        is_reset = release.action == "reset"
-        trusted.policy.check(changed, list(counting.values()), is_reset=is_reset)
-        return tuple(counting)
+        signatories = [signatory for _, signatory in counting]
+        policy.check(changed, signatories, is_reset=release.action == "reset")
+        return tuple(voucher for voucher, _ in counting)
 
     def _signatory(self, release: Release, voucher: Voucher) -> Signatory:
         trusted = self.trusted
@@ -194,7 +194,7 @@ def read_trusted() -> Trusted:
     """
     lines = [allowed_signers.parse(f.text, str(f.path)) for f in _contents(home.signers_files())]
     lists = [revoked.parse(f.data, str(f.path)) for f in _contents(home.revoked_files())]
-    policies = [policy.parse(f.text, str(f.path)) for f in _contents(home.policy_files())]
+    policies = [parse(f.text, str(f.path)) for f in _contents(home.policy_files())]
     return Trusted(
         signers=allowed_signers.merged(lines),
         revoked=revoked.merged(lists),

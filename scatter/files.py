@@ -1,0 +1,33 @@
+"""Writing files whole: a reader finds the old or the new, whenever the writer is killed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes, *, durably: bool = True) -> None:
+    """Write a file in one step, for this user's eyes only.
+
+    Args:
+        path: The file; it need not exist, its directory must.
+        data: What is to be in it.
+        durably: Wait until it would outlast a loss of power.
+
+    Raises:
+        OSError: It cannot be written; it is what it was.
+
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            os.fchmod(handle, 0o600)
+            stream.write(data)
+            stream.flush()
+            if durably:
+                os.fsync(stream.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
