@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from benchmarks.faults_app import NAMES, candidate
 from benchmarks.faults_fleet import NAMESPACE, Fleet, wait_for
 from benchmarks.faults_log import Record
+from scatter.config import Settings
 from scatter.errors import ScatterError
-from scatter.log import Journal
+from scatter.log import LazySigner, open_journal
 from scatter.model import Release
 from scatter.releases import Candidate, Releases
 from scatter.store.redis import RedisStore
@@ -50,7 +51,9 @@ class Pusher:
 
     def begin_anew(self) -> None:
         """Know nothing of the log: it is another one."""
-        self._releases = Releases(Journal(self._store), author="faults")
+        self._releases = Releases(
+            open_journal(Settings(), self._store, signer=LazySigner()), author="faults"
+        )
         self._known: dict[str, list[int]] = {name: [] for name in NAMES}
 
     def forget_versions(self) -> None:

@@ -27,7 +27,8 @@ from benchmarks.harness import Progress, Row, Sample
 from benchmarks.stage import MODULE, ROOT, Stage, stage
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
-from scatter.log import Journal
+from scatter.config import Settings
+from scatter.log import LazySigner, open_journal
 from scatter.releases import Candidate, Releases
 from scatter.store.redis import RedisStore
 
@@ -94,7 +95,7 @@ def _push_ten(scene: Stage) -> None:
     text = _TRACKED + _text("@scatter.track\n", stamp=1)
     source = ModuleSource(text, name=MODULE, file=f"{MODULE}.py")
     made = [Candidate(bundle=build(source, f"function_{n}").bundle) for n in range(10)]
-    Releases(Journal(store), author="bench").push(made)
+    Releases(open_journal(Settings(), store, signer=LazySigner()), author="bench").push(made)
 
 
 def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -37,6 +37,8 @@ def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             if name != "SCATTER_SERVER_BINARY":
                 patch.delenv(name, raising=False)
         patch.setenv("HOME", str(home))
+        for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "SSH_AUTH_SOCK"):
+            patch.delenv(name, raising=False)
         patch.setenv("XDG_DATA_HOME", str(home / "data"))
         patch.setenv("XDG_RUNTIME_DIR", runtime)
         patch.setenv("SCATTER_AUTHOR", "ann@example.org")

@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from support import free_port, wait_until
+from support import free_port, signed, wait_until
 
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
 from scatter.errors import StoreUnavailable
-from scatter.log import Journal
 from scatter.releases import Candidate, Releases
 from scatter.server import death_with_parent, find_binary
 from scatter.store.link import Link
@@ -319,7 +318,7 @@ class Shop:
     def try_to_push(self, price: int) -> bool:
         source = ModuleSource(SHOP.replace("0", str(price)), name="shop", file="shop.py")
         candidate = Candidate(bundle=build(source, "price").bundle)
-        releases = self._releases or Releases(Journal(self.store), author="ann")
+        releases = self._releases or Releases(signed(self.store), author="ann")
         self._releases = releases
         try:
             releases.push([candidate], force=True)

@@ -23,9 +23,12 @@ from scatter.analysis import ModuleSource
 from scatter.apply import Prepared, Wanted
 from scatter.bundle import digest_of, encode
 from scatter.bundle.build import build
+from scatter.config import Settings
 from scatter.errors import Refused
+from scatter.log import Journal, LazySigner, open_journal
 from scatter.model import Change
 from scatter.registry import REGISTRY
+from scatter.store.port import Store
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
@@ -139,3 +142,8 @@ def needs(*packages: str) -> None:
     for package in packages:
         if find_spec(package) is None:
             pytest.skip(f"{package} is not installed: pip install 'scatter[integrations]'")
+
+
+def signed(store: Store) -> Journal:
+    """Return a store's journal as the settings have it: releases are signed, and checked."""
+    return open_journal(Settings(), store, signer=LazySigner())

@@ -22,11 +22,10 @@ import pytest
 from linking import Lab, Program
 from scatter_agent import report
 from scatter_agent.agent import Agent
-from support import start_python, wait_until
+from support import signed, start_python, wait_until
 
 from scatter.bundle.build import build
 from scatter.config import Settings
-from scatter.log import Journal
 from scatter.model import ProcessReport
 from scatter.registry import Registry
 from scatter.releases import Candidate, Releases
@@ -88,7 +87,7 @@ class World:
             self.track(qualname)
         self.agents: list[Agent] = []
         self.store = open_store(url, namespace)
-        self.releases = Releases(Journal(self.store), author="ann")
+        self.releases = Releases(signed(self.store), author="ann")
 
     def name(self, qualname: str) -> str:
         return f"{self.program.name}:{qualname}"
@@ -500,7 +499,7 @@ def test_an_agent_with_nothing_to_do_waits_also_after_a_missing_bundle(
 ) -> None:
     world = make(url="memory://counted")
     counted = Counted(world.namespace)
-    world.releases = Releases(Journal(counted), author="ann")
+    world.releases = Releases(signed(counted), author="ann")
     world.push(f="f1")
     (change,) = world.releases.journal.releases()[0].changes
     data = counted.bundles([change.bundle])
@@ -728,7 +727,7 @@ def test_another_log_in_the_place_of_the_known_one_is_followed_and_unloads_nothi
     away.until("f1 g1 h0")
     with callers(away):
         away.run("FLUSHALL")
-        away.releases = Releases(Journal(away.store), author="eve")
+        away.releases = Releases(signed(away.store), author="eve")
         away.push(f="f8")
         away.push(f="f9")
         away.until("f9 g1 h0")
@@ -744,7 +743,7 @@ def test_another_log_of_the_same_length_is_noticed(away: Away) -> None:
     away.push(f="f1")
     away.until("f1 g0 h0")
     away.run("FLUSHALL")  # rings nobody
-    away.releases = Releases(Journal(away.store), author="eve")
+    away.releases = Releases(signed(away.store), author="eve")
     away.push(f="f9")  # rings, and release 1 is what the agent knows already
     away.until("f9 g0 h0")
 

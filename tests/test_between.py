@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from linking import Lab
 from scatter_agent.agent import Agent
-from support import wait_until
+from support import signed, wait_until
 
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
 from scatter.client import Client
 from scatter.config import Settings
-from scatter.log import Journal
 from scatter.registry import Registry
 from scatter.releases import Candidate, Releases
 from scatter.store import open_store
@@ -41,7 +40,7 @@ class Scene:
         self.client = Client(settings, registry=self.registry)
         self.agent = Agent(settings, registry=self.registry)
         self.store = open_store(url, namespace)
-        self.colleague = Releases(Journal(self.store), author="ann")
+        self.colleague = Releases(signed(self.store), author="ann")
 
     def name(self, qualname: str) -> str:
         return f"{self.program.name}:{qualname}"

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from linking import Lab, Program, wanted_from
 from scatter_agent.follower import Follower
+from support import signed
 
 import scatter
 from scatter import apply, bases
@@ -23,7 +24,6 @@ from scatter.analysis import ModuleSource
 from scatter.bundle import decode
 from scatter.bundle.build import build
 from scatter.linker.signature import misfit
-from scatter.log import Journal
 from scatter.registry import REGISTRY, Registry
 from scatter.releases import Candidate, Releases
 from scatter.store.memory import MemoryStore
@@ -1087,7 +1087,7 @@ class Fleet:
         self.program = lab.module(HEAD + F + G + H + K)
         store = MemoryStore(f"callers-{next(_numbers)}")
         self.store = store
-        self.releases = Releases(Journal(store), author="ann")
+        self.releases = Releases(signed(store), author="ann")
         self.registry = Registry()
         for name in TEXTS:
             self.registry.add(self.program.slot(name).name, getattr(self.program, name))
@@ -1097,7 +1097,7 @@ class Fleet:
         """Begin as a process does: with the deployed code, knowing nothing of the log."""
         slots = self.registry.slots()
         self.registry.switch({name: slot.shipped for name, slot in slots.items()})
-        self.journal = Journal(self.store)
+        self.journal = signed(self.store)
         self.follower = Follower(self.registry, nullcontext())
 
     def push(self, **texts: int) -> None:

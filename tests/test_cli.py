@@ -27,14 +27,13 @@ from typing import Any
 
 import click
 import pytest
-from support import ROOT, start_python, wait_until
+from support import ROOT, signed, start_python, wait_until
 
 from scatter._version import __version__
 from scatter.cli import main
 from scatter.cli.app import cli
 from scatter.cli.output import SCHEMA, ago, number_of, short
 from scatter.config import DEFAULT_NAMESPACE, DEFAULT_URL
-from scatter.log import Journal
 from scatter.model import ProcessReport, Refusal
 from scatter.releases import Releases
 from scatter.reports import read_reports, write_report
@@ -216,7 +215,7 @@ def shell(
 def releases(redis_url: str, namespace: str) -> Iterator[Releases]:
     """The namespace's log, to see what a command really did."""
     store = RedisStore(redis_url, namespace)
-    yield Releases(Journal(store), author="eve@example.org")
+    yield Releases(signed(store), author="eve@example.org")
     store.close()
 
 

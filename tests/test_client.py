@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from support import free_port
+from support import free_port, signed
 
 import scatter
 from scatter import client
@@ -35,7 +35,6 @@ from scatter.errors import (
     StoreUnavailable,
     UsageError,
 )
-from scatter.log import Journal
 from scatter.model import Release
 from scatter.registry import REGISTRY, Registry
 from scatter.releases import Candidate, Releases
@@ -95,7 +94,7 @@ class Colleague:
 
     def __init__(self, url: str, namespace: str, author: str = "bob@example.org") -> None:
         self.store = RedisStore(url, namespace)
-        self.releases = Releases(Journal(self.store), author=author)
+        self.releases = Releases(signed(self.store), author=author)
 
     def push(self, module: str, text: str, *qualnames: str, message: str = "") -> dict[str, int]:
         """Push functions of a text, made from what is live now."""

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from linking import Lab
 from scatter_agent.deployed import Deployed
-from support import start_python, wait_until
+from support import signed, start_python, wait_until
 
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
-from scatter.log import Journal
 from scatter.registry import REGISTRY
 from scatter.releases import Candidate, Releases
 from scatter.reports import read_reports
@@ -122,7 +121,7 @@ class Fleet:
     def __init__(self, folder: Path, url: str, namespace: str) -> None:
         self.folder, self.url, self.namespace = folder, url, namespace
         self.store = RedisStore(url, namespace)
-        self.releases = Releases(Journal(self.store), author="ann")
+        self.releases = Releases(signed(self.store), author="ann")
         self._running: list[Process] = []
 
     def image(self, price: str, rate: str = "") -> Image:

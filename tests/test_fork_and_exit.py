@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import start_python, wait_until
+from support import signed, start_python, wait_until
 
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
-from scatter.log import Journal
 from scatter.model import ProcessReport
 from scatter.releases import Candidate, Releases
 from scatter.reports import read_reports
@@ -109,7 +108,7 @@ class Shop:
         self.folder, self.url, self.namespace = folder, url, namespace
         (folder / "shop.py").write_text(SHOP)
         self.store = RedisStore(url, namespace)
-        self.releases = Releases(Journal(self.store), author="ann")
+        self.releases = Releases(signed(self.store), author="ann")
         self.programs: list[Program] = []
 
     def push(self, price: int) -> None:

@@ -21,12 +21,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 from scatter_agent.health import AgentStatus
-from support import ROOT, start_python, wait_until
+from support import ROOT, signed, start_python, wait_until
 
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
 from scatter.errors import UsageError
-from scatter.log import Journal
 from scatter.model import Refusal
 from scatter.releases import Candidate, Releases
 from scatter.store.redis import RedisStore
@@ -338,7 +337,7 @@ def test_a_process_shows_what_its_agent_does_and_a_child_shows_its_own(
 
     built = build(ModuleSource(SHOP.replace("return 0", "return 1"), name="shop"), "price")
     before = time.time()
-    Releases(Journal(store), author="ann").push([Candidate(bundle=built.bundle)])
+    Releases(signed(store), author="ann").push([Candidate(bundle=built.bundle)])
     later = wait_until(lambda: (s := ask("scrape"))["scatter_switches_total"] and s, "the switch")
     assert later["scatter_applied_sequence"] == 1
     assert later['scatter_functions{version="released"}'] == 1

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import signed
 
 from scatter.bundle import Bundle
-from scatter.log import Journal
 from scatter.model import Version
 from scatter.releases import Candidate, Releases
 from scatter.store.redis import RedisStore
@@ -162,7 +162,7 @@ def worker(_people: dict[str, Session], redis_url: str, namespace: str) -> Sessi
 def releases(redis_url: str, namespace: str) -> Iterator[Releases]:
     """The namespace, as the test looks at it."""
     store = RedisStore(redis_url, namespace)
-    yield Releases(Journal(store), author="test")
+    yield Releases(signed(store), author="test")
     store.close()
 
 

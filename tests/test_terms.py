@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from scatter_agent.health import AgentStatus
 from scatter_agent.terms import Callbacks, Switch, Terms
-from support import wait_until
+from support import signed, wait_until
 from test_agent import World, make  # noqa: F401 - the fixture
 
 from scatter.errors import NotFound, UsageError
-from scatter.log import Journal
 from scatter.model import Refusal
 from scatter.releases import Releases
 
@@ -65,7 +64,7 @@ def test_what_waits_is_dropped_when_the_log_is_another_one(world: World) -> None
     wait_until(lambda: agent.status().pending == {name("f"): 1}, "it to be prepared")
     keys = world.run("KEYS", "*")
     world.run("DEL", *(key for key in keys if b"process" not in key))
-    world.releases = Releases(Journal(world.store), author="eve")
+    world.releases = Releases(signed(world.store), author="eve")
     world.push(g="g1")
     wait_until(lambda: agent.status().pending == {name("g"): 1}, "what the new log says")
     assert agent.apply() == {name("g"): 1}

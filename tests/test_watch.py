@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from support import signed
 
 from scatter.acks import Acks
 from scatter.bundle import Bundle
 from scatter.errors import StoreRefused, StoreUnavailable
-from scatter.log import Journal
 from scatter.model import ProcessReport, Refusal, Release
 from scatter.releases import Candidate, Releases
 from scatter.server import EmbeddedServer
@@ -112,7 +112,7 @@ class Watching:
         self._stop = threading.Event()
         self._watcher = Watcher(
             Workspace(paths or [folder]),
-            Releases(Journal(store), author="me"),
+            Releases(signed(store), author="me"),
             on_event=self._note,
             ask=ask,
         )
@@ -159,7 +159,7 @@ class Watching:
     def colleague(self, author: str) -> Releases:
         """Return somebody else's hands on the same log."""
         store = self.store.inner if isinstance(self.store, FlakyStore) else self.store
-        return Releases(Journal(store), author=author)
+        return Releases(signed(store), author=author)
 
     def log(self) -> list[Release]:
         releases = self.colleague("reader")
@@ -456,7 +456,7 @@ def test_changed_state_is_noted_and_not_pushed(watching: Watching) -> None:
 def test_drift_and_what_was_never_pushed_are_told_at_the_start(
     start: Callable[..., Watching], store: FlakyStore, tmp_path: Path
 ) -> None:
-    ann = Releases(Journal(store.inner), author="ann")
+    ann = Releases(signed(store.inner), author="ann")
     changed = PRICING.replace("x * RATE", "x + RATE").replace("(xs, key", "( xs,key")
     push(ann, tmp_path, changed, "pricing:score")
     (tmp_path / "elsewhere" / "pricing.py").unlink()
@@ -469,7 +469,7 @@ def test_drift_and_what_was_never_pushed_are_told_at_the_start(
 def test_live_code_that_differs_by_a_comment_is_no_drift(
     start: Callable[..., Watching], store: FlakyStore, tmp_path: Path
 ) -> None:
-    ann = Releases(Journal(store.inner), author="ann")
+    ann = Releases(signed(store.inner), author="ann")
     push(ann, tmp_path, PRICING.replace("x * RATE", "x*RATE  # why"), "pricing:score")
     (tmp_path / "elsewhere" / "pricing.py").unlink()
     watching = start()
@@ -513,7 +513,7 @@ def test_after_the_conflict_was_forced_by_hand_the_watcher_has_seen_it(
 def test_what_was_pushed_by_hand_from_the_same_file_is_no_conflict(
     start: Callable[..., Watching], store: FlakyStore, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    ann = Releases(Journal(store.inner), author="ann")
+    ann = Releases(signed(store.inner), author="ann")
     push(ann, tmp_path_factory.mktemp("ann"), PRICING.replace("x *", "x -"), "pricing:score")
     watching = start()
     me = watching.colleague("me")

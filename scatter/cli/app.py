@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +19,8 @@ _COMMANDS = {
     "release": "change",
     "rollback": "change",
     "delete": "change",
+    "renew": "reset",
+    "reset": "reset",
     "list": "read",
     "log": "read",
     "show": "read",
@@ -127,11 +131,28 @@ def settings_of(ctx: click.Context) -> Any:
 def client_of(ctx: click.Context) -> Any:
     """Return the client for a command; it connects when it is first used."""
     from scatter.client import Client
+    from scatter.log import LazySigner
     from scatter.registry import Registry
 
-    client = Client(settings_of(ctx), registry=Registry())
+    signer = LazySigner(ask=_ask if sys.stdin.isatty() else None, on_made=_say_made)
+    client = Client(settings_of(ctx), registry=Registry(), signer=signer)
     ctx.call_on_close(client.close)
     return client
+
+
+def _ask(key: Path) -> str:
+    """Ask for the passphrase of a key."""
+    asked: str = click.prompt(f"Passphrase of {key}", hide_input=True, err=True)
+    return asked
+
+
+def _say_made(own: Any) -> None:
+    """Say that a first key was made."""
+    click.echo(
+        f"Made a key to sign releases with, and trusted it on this account: {own.path} "
+        f"({own.key.fingerprint})",
+        err=True,
+    )
 
 
 def complete_function(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,7 +21,7 @@ from scatter.cli.app import (
     track,
 )
 from scatter.cli.explain import headline, open_workspace, show, strangers_of
-from scatter.cli.output import data, data_json, number_of, say
+from scatter.cli.output import confirm, data, data_json, number_of, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
 from scatter.names import printable, resolve
 
@@ -278,7 +277,7 @@ def delete_(
     function = releases.find(name).function
     numbers = releases.delete(function, older_than=older_than, dry_run=True)
     if numbers and not dry_run:
-        if not yes and not _confirm(f"Remove {_count(numbers)} of {function} for good?"):
+        if not yes and not confirm(f"Remove {_count(numbers)} of {function} for good?"):
             say("Nothing was removed.")
             ctx.exit(1)
         numbers = releases.delete(function, older_than=older_than)
@@ -290,18 +289,6 @@ def delete_(
 
 def _count(numbers: Sequence[int]) -> str:
     return f"{len(numbers)} version{'s' * (len(numbers) != 1)}"
-
-
-def _confirm(question: str) -> bool:
-    """Ask, and return whether the answer was yes; the end of input is none.
-
-    `click.confirm` makes the same of the end of input and of Ctrl-C: an interrupt.
-    """
-    click.echo(f"{question} [y/N]: ", err=True, nl=False)
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        say()
-    return answer.strip().lower() in ("y", "yes")
 
 
 def _tell(

@@ -70,6 +70,18 @@ def source(text: str) -> None:
         data(text)
 
 
+def confirm(question: str) -> bool:
+    """Ask, and return whether the answer was yes; the end of input is none.
+
+    `click.confirm` makes the same of the end of input and of Ctrl-C: an interrupt.
+    """
+    click.echo(f"{question} [y/N]: ", err=True, nl=False)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        say()
+    return answer.strip().lower() in ("y", "yes")
+
+
 def complain(error: BaseException) -> None:
     """Print an error and its notes on stderr."""
     text = "\n".join(["Error: " + str(error), *getattr(error, "__notes__", ())])

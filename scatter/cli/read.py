@@ -74,16 +74,29 @@ def function_fields(state: FunctionState) -> dict[str, Any]:
     metavar="NUMBER",
     help="How many at most.",
 )
+@click.option("--raw", type=int, metavar="RELEASE", help="The signed bytes of a release.")
+@click.option("--signature", type=int, metavar="RELEASE", help="The signatures over them.")
 @as_json
 @click.pass_context
-def log_(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> None:
+def log_(
+    ctx: click.Context,
+    name: str | None,
+    limit: int,
+    raw: int | None,
+    signature: int | None,
+    as_json: bool,
+) -> None:
     """Show releases, or the versions of function NAME. The newest come first.
 
     \b
     scatter log                      what was released, by whom and why
     scatter log score -l 5           the five newest versions of score
+    scatter log --raw 7              release 7 as `ssh-keygen -Y verify` wants it
     """
     releases = client_of(ctx).releases
+    if raw is not None or signature is not None:
+        _log_raw(releases, raw, signature)
+        return
     if name:
         _log_versions(releases.history(name, limit), as_json)
         return
@@ -95,6 +108,23 @@ def log_(ctx: click.Context, name: str | None, limit: int, as_json: bool) -> Non
         say("The log is empty: nothing was released yet.")
     else:
         table(("RELEASE", "ACTION", "WHAT", "BY", "WHEN", "WHY"), map(_release_row, found))
+
+
+def _log_raw(releases: Releases, raw: int | None, signature: int | None) -> None:
+    """Write bytes of a release, as they are in the store: nothing is checked."""
+    from scatter.errors import NotFound
+    from scatter.log import envelope
+    from scatter.trust.sshsig import armor
+
+    sequence = raw if raw is not None else signature or 0
+    (entry,) = releases.journal.store.entries([sequence])
+    if entry is None:
+        raise NotFound(f"There is no release {sequence}.", name=str(sequence))
+    text, signatures = envelope.open_(entry)
+    if raw is not None:
+        click.echo(text, nl=False)
+    for one in signatures if signature is not None else ():
+        click.echo(armor(one), nl=False)
 
 
 def _release_row(release: Release) -> tuple[str, ...]:

@@ -389,24 +389,31 @@ class Journal:
             f"{self.store.address}; nothing was written. Try again."
         )
 
+    def next_epoch(self, epoch: int) -> int:
+        """Return the epoch that a reset begins where the log that is there is in `epoch`."""
+        known = self._position.read() if self._position is not None else None
+        return max(epoch, self.ledger.epoch, known.epoch if known is not None else 0) + 1
+
     def append_reset(
-        self, draft: Draft, bundles: Mapping[str, bytes], snapshot: bytes, epoch: int, *, cut: bool
-    ) -> bool:
-        """Append a reset behind what is known; return whether the log still ended there.
+        self, draft: Draft, snapshot: bytes, epoch: int, *, cut: bool
+    ) -> Release | None:
+        """Append a reset behind what is known. For `scatter.log.reset`.
 
         Args:
-            draft: Who and why.
-            bundles: To be written with it: the snapshot, and those of its state.
+            draft: Who and why; its bundles are the snapshot, and those of its state.
             snapshot: The state.
             epoch: The one that begins.
             cut: Remove first what the store has behind what is known.
+
+        Returns:
+            The reset; None when the log ends elsewhere.
 
         Raises:
             Untrusted: It would not be believed; nothing was changed.
 
         """
         with self._lock:
-            release, _ = self._place(draft)
+            release, bundles = self._place(draft)
             release = replace(release, epoch=epoch, snapshot=statement.hash_of(snapshot))
             entry = self._seal(release)
             self.ledger.verifier.renew()
@@ -414,10 +421,11 @@ class Journal:
             if cut:
                 self.store.cut(self.ledger.sequence)
             if not self.store.append(release.sequence, entry, bundles, Hints(snapshot=True)):
-                return False
+                return None
+            self._known = None
             self.ledger.follow(opened, snapshot)
             self._keep_position()
-            return True
+            return release
 
     def _drafted(self, make: Callable[[Ledger], Draft | None], read_on: bool) -> Draft | None:
         """Return what `make` wants to release.

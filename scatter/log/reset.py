@@ -9,17 +9,15 @@ Not here: who may reset (`scatter.trust.policy`), how processes find it (`scatte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scatter.errors import ScatterError, Untrusted
 from scatter.log import statement
 from scatter.log.journal import Draft, Journal
 from scatter.log.ledger import Ledger
+from scatter.model import Release
 from scatter.store.port import Store
-from scatter.trust import Signer, Verifier
-
-_TRIES = 10
+from scatter.trust import Verifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +65,7 @@ def missing_bundles(into: Store, source: Survey) -> dict[str, bytes]:
     return source.journal.bundles(change for change in live if change.bundle not in there)
 
 
-def reset(
-    into: Survey,
-    draft: Draft,
-    *,
-    state: Ledger,
-    epoch: int,
-    verifier: Verifier,
-    signer: Signer,
-) -> Journal:
+def reset(into: Survey, draft: Draft, *, state: Ledger, epoch: int, journal: Journal) -> Release:
     """Begin a log anew, with a state that its signers vouch for.
 
     Args:
@@ -83,25 +73,23 @@ def reset(
         draft: Who does it, and why; its bundles are written too.
         state: The functions as they are to be from now on.
         epoch: Greater than any that a process may know.
-        verifier: Of the processes: what it would not believe is not written.
-        signer: Signs the reset.
+        journal: Of the same store, with whom to believe and who signs; it is on the new epoch then.
 
     Returns:
-        The journal after it.
+        The reset.
 
     Raises:
         Untrusted: Who signs may not reset; nothing was changed.
-        ScatterError: Others go on releasing.
+        ScatterError: Somebody released meanwhile; nothing was reset.
 
     """
-    store, known = into.journal.store, into.ledger
     snapshot = state.snapshot()
-    bundles: Mapping[str, bytes] = {**draft.bundles, statement.hash_of(snapshot): snapshot}
-    journal = Journal(store, verifier=verifier, signer=signer)
-    journal.ledger = known.believed_by(verifier)
-    for _ in range(_TRIES):
-        if journal.append_reset(draft, bundles, snapshot, epoch, cut=into.tip > known.sequence):
-            return journal
-    raise ScatterError(
-        f"Others release in {store.address} all the time; nothing was reset. Stop them first."
-    )
+    bundles = {**draft.bundles, statement.hash_of(snapshot): snapshot}
+    journal.ledger = into.ledger.believed_by(journal.ledger.verifier)
+    cut = into.tip > into.ledger.sequence
+    release = journal.append_reset(replace(draft, bundles=bundles), snapshot, epoch, cut=cut)
+    if release is None:
+        raise ScatterError(
+            f"Somebody released in {journal.store.address} meanwhile; nothing was reset. Try again."
+        )
+    return release

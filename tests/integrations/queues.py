@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import wait_until
+from support import signed, wait_until
 
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
-from scatter.log import Journal
 from scatter.model import ProcessReport
 from scatter.releases import Candidate, Releases
 from scatter.reports import read_reports
@@ -173,7 +172,7 @@ class Yard:
     def open(self) -> None:
         """Connect to the log, which is where the server is."""
         self.store = RedisStore(self.server.url, self.namespace)
-        self.releases = Releases(Journal(self.store), author="ann")
+        self.releases = Releases(signed(self.store), author="ann")
 
     def write(self, name: str, text: str) -> str:
         """Write a file of the project; return its text."""

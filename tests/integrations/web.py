@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import free_port, wait_until
+from support import free_port, signed, wait_until
 
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
-from scatter.log import Journal
 from scatter.releases import Candidate, Releases
 from scatter.store.redis import RedisStore
 
@@ -226,7 +225,7 @@ class Site:
     def open(self, url: str) -> None:
         """Use this server for releases."""
         self.store = RedisStore(url, self.namespace)
-        self.releases = Releases(Journal(self.store), author="ann")
+        self.releases = Releases(signed(self.store), author="ann")
 
     def push(self, price: int) -> float:
         """Release a price; return when."""
