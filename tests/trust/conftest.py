@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from openssh import OpenSSH
+from trust.people import Files
 
 from scatter.trust import home
 
@@ -22,3 +23,9 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr(home, "MACHINE", tmp_path / "etc" / "scatter")
     return tmp_path / "config" / "scatter"
+
+
+@pytest.fixture
+def files(own_home: Path) -> Files:
+    """The files that say whom this user trusts."""
+    return Files(own_home)
