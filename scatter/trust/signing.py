@@ -82,8 +82,10 @@ class Keyring:
     __slots__ = ("_signers", "own")
 
     def __init__(self, signers: Sequence[_Signer], own: OwnKey | None = None) -> None:
-        by_key = {signer.key.fingerprint: signer for signer in reversed(signers)}
-        self._signers = tuple(reversed(by_key.values()))
+        by_key: dict[str, _Signer] = {}
+        for signer in signers:
+            by_key.setdefault(signer.key.fingerprint, signer)
+        self._signers = tuple(by_key.values())
         self.own = own
 
     def __repr__(self) -> str:
