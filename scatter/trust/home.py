@@ -216,7 +216,7 @@ def append(path: Path, line: str) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole, for this user's eyes only."""
+    """Write a file whole, for this user alone; one that exists keeps its owner and readers."""
     path = Path(os.path.realpath(path))  # a link stays one, as to where dotfiles are kept
     part = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -225,8 +225,20 @@ def write(path: Path, data: bytes) -> None:
             os.fchmod(handle, 0o600)
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            _take_after(path, handle)
+            os.fsync(handle)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _take_after(path: Path, handle: int) -> None:
+    """Give a file the owner and readers of the one that it replaces, as in /etc."""
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        return
+    if os.geteuid() == 0:
+        os.fchown(handle, old.st_uid, old.st_gid)
+    os.fchmod(handle, old.st_mode & 0o644 | 0o600)

@@ -19,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from openssh import CANARY, PURPOSE, OpenSSH, Token, public
+from support import wait_until
 
 from scatter.errors import Refused, ScatterError, Untrusted, UsageError
 from scatter.trust import Signer, allowed_signers, files, home, private, signing, sshsig, wire
@@ -58,9 +59,12 @@ def agent(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A real ssh-agent, without keys."""
     path = short_tmp / f"agent-{os.getpid()}-{time.monotonic_ns()}"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
-    while not path.exists():
-        assert process.poll() is None
-        time.sleep(0.002)
+
+    def listens() -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(path)) == 0
+
+    wait_until(listens, "the ssh-agent")
     monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
     yield path
     process.terminate()
