@@ -47,8 +47,19 @@ def page() -> str:
         command = cli.get_command(top, name)
         assert command is not None
         below = click.Context(command, parent=top, info_name=name)
-        lines += [f"## scatter {name}", "", *_section(below)]
+        lines += [f"## scatter {name}", "", *_section(below), *_below(below)]
     return "\n".join(lines) + "\n" + TAIL
+
+
+def _below(ctx: click.Context) -> Iterator[str]:
+    """Yield what a command that has commands of its own says of them."""
+    if not isinstance(ctx.command, click.Group):
+        return
+    for name in ctx.command.list_commands(ctx):
+        command = ctx.command.get_command(ctx, name)
+        assert command is not None
+        inner = click.Context(command, parent=ctx, info_name=name)
+        yield from (f"### {inner.command_path}", "", *_section(inner))
 
 
 def _section(ctx: click.Context) -> Iterator[str]:

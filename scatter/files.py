@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes, *, durably: bool = True) -> None:
+def write_whole(path: Path, data: bytes, *, durably: bool = True, keep_owner: bool = False) -> None:
     """Write a file in one step, for this user's eyes only.
 
     Args:
         path: The file; it need not exist, its directory must.
         data: What is to be in it.
         durably: Wait until it would outlast a loss of power.
+        keep_owner: A file that is there keeps its owner and readers, as in `/etc`.
 
     Raises:
         OSError: It cannot be written; it is what it was.
@@ -25,9 +26,22 @@ def write_whole(path: Path, data: bytes, *, durably: bool = True) -> None:
             os.fchmod(handle, 0o600)
             stream.write(data)
             stream.flush()
+            if keep_owner:
+                _take_after(path, handle)
             if durably:
                 os.fsync(stream.fileno())
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _take_after(path: Path, handle: int) -> None:
+    """Give an open file the owner and readers of the one that it replaces."""
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        return
+    if os.geteuid() == 0:
+        os.fchown(handle, old.st_uid, old.st_gid)
+    os.fchmod(handle, old.st_mode & 0o644 | 0o600)

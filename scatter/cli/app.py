@@ -27,6 +27,7 @@ _COMMANDS = {
     "diff": "read",
     "explain": "explain",
     "status": "status",
+    "keys": "keys",
     "config": "read",
     "server": "run",
     "demo": "run",

@@ -95,16 +95,26 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> TrustFile:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise _unsafe(path, f"it cannot be read: {why}", "Let this user read it.") from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise _unsafe(path, "it is not a regular file", "Give the path of a file.")
-        _check(path, status)
+        _check(path, path, status)
         _check_way(path)
-        data = file.read(max_bytes + 1)
+        data = _read(handle, max_bytes + 1)
+    finally:
+        os.close(handle)
     if len(data) > max_bytes:
         raise _unsafe(path, f"it has more than {max_bytes:,} bytes", "Take out what is not needed.")
     return TrustFile(path=path, data=data, identity=_identity(status))
+
+
+def _read(handle: int, limit: int) -> bytes:
+    """Return what a file has in it, up to so many bytes."""
+    data = bytearray()
+    while len(data) < limit and (part := os.read(handle, limit - len(data))):
+        data += part
+    return bytes(data)
 
 
 def identity_of(path: Path) -> Identity | None:
@@ -127,19 +137,20 @@ def _unsafe(path: Path | str, found: str, hint: str) -> Untrusted:
     )
 
 
-def _check(path: Path | str, status: os.stat_result) -> None:
-    """Return if only this user or root can write to what has this status."""
+def _check(path: Path, part: Path | str, status: os.stat_result) -> None:
+    """Return if only this user or root can write to the file, or to a directory on the way."""
+    what = "it" if part is path else f"its directory {part}"
     if not _is_ours(status):
         raise _unsafe(
             path,
-            f"belongs to user {status.st_uid}, not to this user ({os.geteuid()}) or root",
-            f"If you wrote it: chown {os.geteuid()} {path}",
+            f"{what} belongs to user {status.st_uid}, not to this user ({os.geteuid()}) or root",
+            f"If it is yours: chown {os.geteuid()} {part}",
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise _unsafe(
             path,
-            f"others can write to it (mode {stat.S_IMODE(status.st_mode):o})",
-            f"Make sure that it is as it should be, then: chmod go-w {path}",
+            f"others can write to {what} (mode {stat.S_IMODE(status.st_mode):o})",
+            f"Make sure that nobody did, then: chmod go-w {part}",
         )
 
 
@@ -157,7 +168,7 @@ def _check_way(path: Path) -> None:
         is_shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if is_shared and status.st_mode & stat.S_ISVTX and _is_ours(status) and _is_ours(inside):
             continue
-        _check(folder, status)
+        _check(path, folder, status)
 
 
 def _steps(path: str) -> Iterator[tuple[str, str]]:

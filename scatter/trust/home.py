@@ -225,7 +225,6 @@ def append(path: Path, line: str) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole, for this user's eyes only."""
-    write_whole(
-        Path(os.path.realpath(path)), data
-    )  # a link stays one, as to where dotfiles are kept
+    """Write a file whole, for this user alone; one that exists keeps its owner and readers."""
+    real = Path(os.path.realpath(path))  # a link stays one, as to where dotfiles are kept
+    write_whole(real, data, keep_owner=True)

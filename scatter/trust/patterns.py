@@ -6,7 +6,7 @@ faster, whatever the pattern is.
 
 from __future__ import annotations
 
-_MAX_PATTERN = 1023
+_MAX_PATTERN = 1022
 """OpenSSH 9.2 takes a list with a longer pattern to match nothing."""
 
 

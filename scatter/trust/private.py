@@ -115,7 +115,7 @@ def parse(data: bytes, path: Path, ask: Ask | None = None) -> PrivateKey:
             raise refused(
                 path,
                 "it has a passphrase, and there is nobody here to ask for it",
-                f"Have ssh-agent keep it: `ssh-add {path}`, and give {path}.pub in place of it.",
+                f"Have {_keep(path)}.",
             )
         private = _load(data, path, phrase.encode())
         if private is None:
@@ -146,7 +146,7 @@ def _load(data: bytes, path: Path, phrase: bytes | None) -> Ed25519PrivateKey | 
         raise refused(
             path,
             "it is of a kind, or encrypted in a way, that cannot be read here",
-            f"Have ssh-agent keep it: `ssh-add {path}`, and give {path}.pub in place of it.",
+            f"If it has a passphrase, `pip install bcrypt`, or have {_keep(path)}.",
         ) from None
     except ValueError:  # its text could show a piece of the file
         why = "the passphrase is wrong, or it is damaged" if phrase else "it is damaged"
@@ -158,6 +158,10 @@ def _load(data: bytes, path: Path, phrase: bytes | None) -> Ed25519PrivateKey | 
             "Make one with `ssh-keygen -t ed25519`, or `scatter keys new`.",
         )
     return private
+
+
+def _keep(path: Path) -> str:
+    return f"ssh-agent keep it: `ssh-add {path}`, and give {path}.pub in place of it"
 
 
 def refused(path: Path, why: str, hint: str) -> Refused:

@@ -82,8 +82,10 @@ class Keyring:
     __slots__ = ("_signers", "own")
 
     def __init__(self, signers: Sequence[_Signer], own: OwnKey | None = None) -> None:
-        by_key = {signer.key.fingerprint: signer for signer in reversed(signers)}
-        self._signers = tuple(reversed(by_key.values()))
+        by_key: dict[str, _Signer] = {}
+        for signer in signers:
+            by_key.setdefault(signer.key.fingerprint, signer)
+        self._signers = tuple(by_key.values())
         self.own = own
 
     def __repr__(self) -> str:
@@ -129,13 +131,58 @@ def open_keyring(agent_key: str = "", *, ask: Ask | None = None, make: bool = Fa
     if make:
         own = home.ensure_key()
         return Keyring([_of_file(own.path, ask)], own)
+    path = _own_path()
+    signer = _of_file(path, ask)
+    return Keyring([signer], OwnKey(path=path, key=signer.key.key, made=False))
+
+
+def public_keys(
+    agent_key: str = "", *, ask: Ask | None = None
+) -> tuple[tuple[PublicKey | Certificate, str], ...]:
+    """Return what `open_keyring` would sign with, and where it is; nobody is asked if avoidable.
+
+    Args:
+        agent_key: As for `open_keyring`.
+        ask: Asks for the passphrase of a file that has no `.pub` beside it.
+
+    Raises:
+        Refused: As for `open_keyring`.
+
+    """
+    named = os.environ.get(VARIABLE, "")
+    if agent_key and not named:
+        return ((_of_setting(agent_key).key, "in the ssh-agent"),)
+    paths = [Path(part).expanduser() for part in named.split(os.pathsep) if part]
+    found = []
+    for path in paths or [_own_path()]:
+        public = path if path.suffix == ".pub" else path.with_name(f"{path.name}.pub")
+        if public.exists():
+            base = public.with_suffix("")
+            key = _parse_public(private.read_file(public), public)
+        else:
+            base, key = path, private.read(path, ask).key
+        found.append((_certificate_of(base, key) or key, str(path)))
+    return tuple(found)
+
+
+def _own_path() -> Path:
     path = home.key_path()
     if not os.path.lexists(path):
         raise Refused(
             "cannot-sign", "There is no key to sign with.", hint="Make one: scatter keys new"
         )
-    signer = _of_file(path, ask)
-    return Keyring([signer], OwnKey(path=path, key=signer.key.key, made=False))
+    return path
+
+
+def _parse_public(data: bytes, path: Path) -> PublicKey:
+    try:
+        return keys.parse_key(data.decode("utf-8"))
+    except (ValueError, Untrusted):  # what is in it may be a secret: it is not shown
+        raise private.refused(
+            path,
+            "it is neither a private key in OpenSSH's format or PKCS#8, nor a public key",
+            "Give the path of an Ed25519 key.",
+        ) from None
 
 
 def _of_file(path: Path, ask: Ask | None) -> _Signer:
@@ -143,14 +190,7 @@ def _of_file(path: Path, ask: Ask | None) -> _Signer:
     if private.is_private(data):
         own = private.parse(data, path, ask)
         return _Signer(own, _certificate_of(path, own.key) or own.key)
-    try:
-        key = keys.parse_key(data.decode("utf-8"))
-    except (ValueError, Untrusted):  # what is in it may be a secret: it is not shown
-        raise private.refused(
-            path,
-            "it is neither a private key in OpenSSH's format or PKCS#8, nor a public key",
-            "Give the path of an Ed25519 key.",
-        ) from None
+    key = _parse_public(data, path)
     base = path.with_suffix("") if path.suffix == ".pub" else path
     held = _held_by_agent(key.fingerprint)
     return _Signer(held, _certificate_of(base, key) or key)
