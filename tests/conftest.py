@@ -21,6 +21,7 @@ from scatter import bases
 from scatter.errors import ScatterError
 from scatter.server import EmbeddedServer, find_binary
 from scatter.store.redis import RedisStore
+from scatter.trust.home import ensure_key
 
 _numbers = itertools.count(1)
 
@@ -43,6 +44,7 @@ def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_RUNTIME_DIR", runtime)
         patch.setenv("SCATTER_AUTHOR", "ann@example.org")
         patch.chdir(home)
+        ensure_key()  # what makes the first one says so, in each test that pushes first
         yield
 
 

@@ -26,6 +26,8 @@ from support import signed, start_python, wait_until
 
 from scatter.bundle.build import build
 from scatter.config import Settings
+from scatter.log import Draft
+from scatter.log.reset import reset, survey
 from scatter.model import ProcessReport
 from scatter.registry import Registry
 from scatter.releases import Candidate, Releases
@@ -217,6 +219,15 @@ class Away(World):
 
     def silence(self) -> None:
         self.run("CONFIG", "SET", "notify-keyspace-events", "")
+
+
+@pytest.fixture
+def _follows_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy here lets a log be followed that lost releases."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('replaced_log = "follow"\n')
+    policy.chmod(0o600)
+    monkeypatch.setenv("SCATTER_POLICY", str(policy))
 
 
 def agent_threads() -> list[threading.Thread]:
@@ -683,7 +694,7 @@ def test_an_emptied_server_unloads_nothing_and_is_an_error(
         wait_until(lambda: agent.status().state == "error", "the agent to notice")
     reason = agent.status().reason
     assert "Expected a log of at least 1 releases, found 0: unix://" in reason
-    assert reason.endswith("A new log is followed once it has a release.")
+    assert reason.endswith("have somebody who may run `scatter reset`.")
     assert away.calls() == "f1 g1 h0"
     wait_until(lambda: (r := away.report(agent)) and r.state == "error", "the report to say so")
     events = [r.getMessage() for r in caplog.records if "scatter.error" in r.getMessage()]
@@ -698,12 +709,34 @@ def test_a_log_that_cannot_be_believed_is_told_with_its_reason_code(
     away.until("f1 g0 h0")
     away.run("FLUSHALL")
     wait_until(lambda: agent.status().state == "error", "the agent to notice")
+    assert away.calls() == "f1 g0 h0"
     (event,) = wait_until(
         lambda: [r.getMessage() for r in caplog.records if "scatter.error" in r.getMessage()],
         "the event",
     )
     assert "log-went-back" in event
     assert "log-went-back" in repr(agent.status())
+
+
+def test_a_signed_log_that_lost_releases_is_followed_by_nobody_until_it_is_reset(
+    away: Away,
+) -> None:
+    agent = away.ready(look_s=0.05)
+    for number in (1, 2, 3):
+        away.push(f=f"f{number}")
+    away.until("f3 g0 h0")
+    away.run("HDEL", "scatter:{shop}:log", 2, 3)
+    wait_until(lambda: agent.status().code == "log-went-back", "the agent to notice")
+    assert "scatter reset" in agent.status().reason
+    assert away.calls() == "f3 g0 h0"
+    own = away.releases.journal
+    found = survey(away.store, own.ledger.verifier)
+    draft = Draft(action="reset", changes=(), author="ann")
+    reset(found, draft, state=found.ledger, epoch=own.next_epoch(0), journal=own)
+    away.until("f1 g0 h0")
+    wait_until(lambda: agent.status().state == "ready", "the agent to be ready again")
+    away.push(f="f4")
+    away.until("f4 g0 h0")
 
 
 def test_a_log_that_was_restored_is_followed_again(away: Away) -> None:
@@ -719,6 +752,7 @@ def test_a_log_that_was_restored_is_followed_again(away: Away) -> None:
     away.until("f2 g0 h0")
 
 
+@pytest.mark.usefixtures("_follows_replaced")
 def test_another_log_in_the_place_of_the_known_one_is_followed_and_unloads_nothing(
     away: Away, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -738,6 +772,7 @@ def test_another_log_in_the_place_of_the_known_one_is_followed_and_unloads_nothi
     away.until("f9 g1 h1")
 
 
+@pytest.mark.usefixtures("_follows_replaced")
 def test_another_log_of_the_same_length_is_noticed(away: Away) -> None:
     away.ready()
     away.push(f="f1")
@@ -748,6 +783,7 @@ def test_another_log_of_the_same_length_is_noticed(away: Away) -> None:
     away.until("f9 g0 h0")
 
 
+@pytest.mark.usefixtures("_follows_replaced")
 def test_a_log_that_lost_its_newest_releases_is_followed_from_where_it_is(away: Away) -> None:
     agent = away.ready(look_s=0.05)
     for number in (1, 2, 3):

@@ -1442,6 +1442,7 @@ def test_everything_that_lists_has_json(pushed: Shell) -> None:
         "track",
         "labels",
         "cache",
+        "trust",
     ]
 
 

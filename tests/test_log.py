@@ -1118,7 +1118,10 @@ class Kept:
 
 def test_the_position_is_kept_after_each_look_and_each_append(store: MemoryStore) -> None:
     kept, other = Kept(), Kept()
-    writer, reader = Journal(store, position=kept), Journal(store, position=other)
+    writer, reader = (
+        Journal(store, verifier=Strict(), position=kept),
+        Journal(store, verifier=Strict(), position=other),
+    )
     push(writer, "f")
     assert kept.position == Position(epoch=0, sequence=1, head=writer.ledger.head)
     reader.catch_up()
@@ -1132,7 +1135,7 @@ def test_a_newcomer_refuses_a_log_that_is_behind_the_position_or_another(
     store: MemoryStore,
 ) -> None:
     kept = Kept()
-    writer = Journal(store, position=kept)
+    writer = Journal(store, verifier=Strict(), position=kept)
     for _ in range(3):
         push(writer, "f")
     good = list(store._entries)
@@ -1143,7 +1146,7 @@ def test_a_newcomer_refuses_a_log_that_is_behind_the_position_or_another(
         (good[0], b"poison", good[2]): "bad-envelope",
     }.items():
         store._entries[:] = entries
-        newcomer = Journal(store, position=Kept(kept.position))
+        newcomer = Journal(store, verifier=Strict(), position=Kept(kept.position))
         for _ in range(2):
             assert reason_of(newcomer.catch_up) == reason
             assert newcomer.ledger.sequence == 0
@@ -1155,21 +1158,21 @@ def test_a_newcomer_refuses_a_log_that_is_behind_the_position_or_another(
 
 def test_a_newcomer_refuses_another_log_of_the_same_length_or_longer(store: MemoryStore) -> None:
     kept = Kept()
-    push(Journal(store, position=kept), "f")
+    push(Journal(store, verifier=Strict(), position=kept), "f")
     other = MemoryStore("app")
     writer = Journal(other)
     for _ in range(3):
         push(writer, "g")
-        newcomer = Journal(other, position=Kept(kept.position))
+        newcomer = Journal(other, verifier=Strict(), position=Kept(kept.position))
         assert reason_of(newcomer.catch_up) == "wrong-chain"
         assert newcomer.ledger.sequence == 0
 
 
 def test_what_follows_a_known_position_and_fails_takes_back_nothing(store: MemoryStore) -> None:
     kept = Kept()
-    push(Journal(store, position=kept), "f")
+    push(Journal(store, verifier=Strict(), position=kept), "f")
     store.append(2, b"poison", {})
-    newcomer = Journal(store, position=Kept(kept.position))
+    newcomer = Journal(store, verifier=Strict(), position=Kept(kept.position))
     for _ in range(2):
         assert reason_of(newcomer.catch_up) == "bad-envelope"
         assert newcomer.ledger.functions.keys() == {"f"}
@@ -1177,9 +1180,13 @@ def test_what_follows_a_known_position_and_fails_takes_back_nothing(store: Memor
 
 def test_a_position_before_a_snapshot_is_looked_up(long_store: MemoryStore) -> None:
     head = statement.hash_of(envelope.open_(long_store._entries[99])[0])
-    good = Journal(long_store, position=Kept(Position(epoch=0, sequence=100, head=head)))
+    good = Journal(
+        long_store, verifier=Strict(), position=Kept(Position(epoch=0, sequence=100, head=head))
+    )
     assert len(good.catch_up()) < 3000
-    wrong = Journal(long_store, position=Kept(Position(epoch=0, sequence=100, head="0" * 64)))
+    wrong = Journal(
+        long_store, verifier=Strict(), position=Kept(Position(epoch=0, sequence=100, head="0" * 64))
+    )
     assert reason_of(wrong.catch_up) == "wrong-chain"
     assert wrong.ledger.sequence == 0
 
@@ -1188,10 +1195,10 @@ def test_a_connection_that_is_lost_on_the_way_to_the_position_begins_again(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Kept()
-    writer = Journal(store, position=kept)
+    writer = Journal(store, verifier=Strict(), position=kept)
     for _ in range(20):
         push(writer, "f")
-    newcomer = Journal(store, position=Kept(kept.position))
+    newcomer = Journal(store, verifier=Strict(), position=Kept(kept.position))
     read = store.read
 
     def dies(after: int, *rest: Any, **options: Any) -> Tail:

@@ -10,7 +10,7 @@ import pytest
 from scatter_agent.health import AgentStatus
 from scatter_agent.terms import Callbacks, Switch, Terms
 from support import signed, wait_until
-from test_agent import World, make  # noqa: F401 - the fixture
+from test_agent import World, _follows_replaced, make  # noqa: F401 - the fixtures
 
 from scatter.errors import NotFound, UsageError
 from scatter.model import Refusal
@@ -57,6 +57,7 @@ def test_what_waits_is_replaced_by_what_is_released_later(world: World) -> None:
     assert world.registry.switches == [{"f": 2, "h": 1}]
 
 
+@pytest.mark.usefixtures("_follows_replaced")
 def test_what_waits_is_dropped_when_the_log_is_another_one(world: World) -> None:
     agent = world.ready(terms=Terms(manual=True))
     world.push(f="f1")

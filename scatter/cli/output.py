@@ -86,8 +86,7 @@ def complain(error: BaseException) -> None:
     """Print an error and its notes on stderr."""
     text = "\n".join(["Error: " + str(error), *getattr(error, "__notes__", ())])
     if sys.stderr.isatty():
-        room = shutil.get_terminal_size().columns
-        text = "\n".join(part for line in text.splitlines() for part in _folded(line, room))
+        text = "\n".join(part for line in text.splitlines() for part in _shown(line))
     say(click.style("Error:", fg="red", bold=True) + text.removeprefix("Error:"))
 
 
@@ -118,6 +117,12 @@ def _fitted(widths: Sequence[int]) -> list[int]:
             break
         found[widest] -= 1
     return found
+
+
+def _shown(line: str) -> list[str]:
+    """Return a line folded to the terminal, but for one that is a command to be copied."""
+    is_command = line.startswith("    ")
+    return [line] if is_command else _folded(line, shutil.get_terminal_size().columns)
 
 
 def _folded(text: str, width: int, indent: str = "") -> list[str]:

@@ -21,7 +21,7 @@ why = click.option("-m", "--message", default="", help="Why; shown in the log.")
 @as_json
 @click.pass_context
 def renew_(ctx: click.Context, message: str, as_json: bool) -> None:
-    """Say that the log is as new as it can be, by a release that changes nothing.
+    """Release nothing, to say that the log is not behind.
 
     Where a policy has `stale_after`, processes report a log that is older. Run this from a timer.
 
@@ -63,7 +63,7 @@ def reset_(
     behind the last release that can be believed is removed.
 
     \b
-    scatter reset                    what the log says as far as it can be believed
+    scatter reset                    go on from what can be believed
     scatter reset --from /var/cache/scatter
     scatter reset --adopt            a log of before releases were signed
     """

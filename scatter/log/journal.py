@@ -154,7 +154,8 @@ class Journal:
     def _begin(self, rung: bool, to_append: bool) -> list[Release]:
         """Read the log for the first time: it must contain what is known of it."""
         before = self.ledger
-        self._known = self._position.read() if self._position is not None else None
+        follows = before.verifier.follows_replaced
+        self._known = None if follows or self._position is None else self._position.read()
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
             self._begin_at_snapshot()

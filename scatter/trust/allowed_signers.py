@@ -199,14 +199,14 @@ def _unknown(key: PublicKey | Certificate) -> Untrusted:
             "unknown-key",
             f"Nobody here trusts the authority {key.authority.fingerprint} of a certificate for "
             f"{key.fingerprint}.",
-            hint="If you know it to be yours: "
-            f"scatter keys trust --cert-authority '{key.authority.line()}'",
+            hint="If you know it to be yours, run:\n"
+            f"    scatter keys trust --cert-authority '{key.authority.line()}'",
         )
     return Untrusted(
         "unknown-key",
         f"Nobody here trusts the key {key.fingerprint}.",
-        hint="If its owner tells you the same fingerprint (`scatter keys show`): "
-        f"scatter keys trust '{key.line()}'",
+        hint="If its owner sees the same fingerprint in `scatter keys show`, run:\n"
+        f"    scatter keys trust '{key.line()}'",
     )
 
 
