@@ -56,6 +56,7 @@ def test_each_layer_goes_over_the_one_below_and_says_so(
         ("track", "", "default"),
         ("labels", "", "default"),
         ("cache", "", "default"),
+        ("trust", "on", "default"),
     ]
 
 
@@ -691,3 +692,19 @@ def test_a_script_that_is_also_imported_is_told_that_its_file_is_loaded_twice(
     assert "`shop:score`" in message
     assert "__main__" in message
     assert "twice" in message
+
+
+def test_trust_is_on_unless_a_process_says_for_itself_that_it_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolve(start=tmp_path).trust == "on"
+    monkeypatch.setenv("SCATTER_TRUST", "off")
+    assert resolve(start=tmp_path).trust == "off"
+    monkeypatch.setenv("SCATTER_TRUST", "no")
+    with pytest.raises(UsageError, match=r"trust .environment SCATTER_TRUST.: expected 'on' or"):
+        resolve(start=tmp_path)
+    monkeypatch.delenv("SCATTER_TRUST")
+    file = project(tmp_path, '[tool.scatter]\ntrust = "off"')
+    with pytest.raises(UsageError, match=r"cannot set 'trust': each process says it for itself"):
+        resolve(start=tmp_path)
+    assert file.exists()

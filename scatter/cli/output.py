@@ -45,10 +45,10 @@ def say(text: str = "") -> None:
     click.echo(text, err=True, color=in_colour(sys.stderr))
 
 
-def data(text: str) -> None:
-    """Print data on stdout."""
+def data(text: str | bytes, *, nl: bool = True) -> None:
+    """Print data on stdout, with a line's end behind it or without."""
     try:
-        click.echo(text, color=in_colour(sys.stdout))
+        click.echo(text, nl=nl, color=in_colour(sys.stdout))
     except BrokenPipeError:
         # What Python still holds back has nowhere to go; it would complain of that as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -122,9 +122,9 @@ def _log_raw(releases: Releases, raw: int | None, signature: int | None) -> None
         raise NotFound(f"There is no release {sequence}.", name=str(sequence))
     text, signatures = envelope.open_(entry)
     if raw is not None:
-        click.echo(text, nl=False)
+        data(text, nl=False)
     for one in signatures if signature is not None else ():
-        click.echo(armor(one), nl=False)
+        data(armor(one), nl=False)
 
 
 def _release_row(release: Release) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def renew_(ctx: click.Context, message: str, as_json: bool) -> None:
 @click.option(
     "--from",
     "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     metavar="DIRECTORY",
     help="Take the functions from a copy that an agent kept (SCATTER_CACHE), not from the log.",
 )
