@@ -1,8 +1,10 @@
 """What a process pays for an agent that has nothing to do: processor time, memory, threads.
 
 Several processes under an agent, over TCP, with 50 tracked functions of which ten were pushed once,
-beside as many of the same application without scatter, with redis imported. Half a minute
-in which nobody releases anything: what the agents do is look at the log and say that they live.
+beside as many of the same application without scatter, with redis and cryptography's Ed25519
+imported: the bar for memory is what importing redis-py and cryptography costs, plus at most 4 MB.
+A process under an agent imports only what the agent does. Half a minute in which nobody releases
+anything: what the agents do is look at the log and say that they live.
 
 Processor time is the process's own account of it (`time.process_time`): that of `/proc/self/stat`
 counts in hundredths of a second, of which an agent takes one or two.
@@ -34,7 +36,7 @@ from scatter.store.redis import RedisStore
 
 PROCESSES = 3
 SETTLES_S, LASTS_S = 6.0, 30.0
-"""A young process looks more often (`scatter_agent.agent.YOUNG_S`): that is over by then."""
+"""A young process looks more often (`scatter_agent.work.YOUNG_S`): that is over by then."""
 MOST_SHARE, MOST_MB = 0.001, 4.0
 
 _TRACKED = "import scatter\n\n\n"
@@ -46,9 +48,11 @@ settles_s, lasts_s, folder, rich, module, *agent = sys.argv[1:]
 sys.path.insert(0, folder)
 if rich == "without":
     sys.modules["rich"] = None  # as if it was not installed
-import redis
 __import__(module)
-if agent:
+if not agent:
+    import redis
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+else:
     import scatter_agent
     scatter_agent.start(agent[0], namespace=agent[1], wait=20)
     assert scatter_agent.status().state == "ready", scatter_agent.status()
@@ -133,7 +137,7 @@ def _rows(
             benchmark="idle",
             what=what,
             sample=one,
-            against="the same without scatter, redis imported",
+            against="the same without scatter, redis and cryptography imported",
             floor=other,
             unit=unit,
             goal=goal,

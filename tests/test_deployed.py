@@ -183,7 +183,7 @@ def test_a_push_wins_over_the_deploy_before_it_and_survives_restarts(fleet: Flee
 def test_a_deploy_wins_over_the_pushes_before_it(fleet: Fleet) -> None:
     old = fleet.image("A")
     running = fleet.start(old)
-    running.until("len(agent._deployed.digests)", "2")
+    running.until("len(agent._work._course.deployed.digests)", "2")
     fleet.push("A1")
     running.until("shop.price()", "A1")
     new = fleet.start(fleet.image("B"))
@@ -201,7 +201,7 @@ def test_a_deploy_wins_over_the_pushes_before_it(fleet: Fleet) -> None:
 def test_a_deploy_that_is_rolled_back_has_its_pushes_again(fleet: Fleet) -> None:
     old = fleet.image("A")
     running = fleet.start(old)
-    running.until("len(agent._deployed.digests)", "2")
+    running.until("len(agent._work._course.deployed.digests)", "2")
     fleet.push("A1")
     fleet.stop(running)
     fleet.stop(fleet.start(fleet.image("B")))
@@ -213,7 +213,7 @@ def test_a_deploy_that_is_rolled_back_has_its_pushes_again(fleet: Fleet) -> None
 
 def test_a_deploy_of_what_was_pushed_is_not_called_superseded(fleet: Fleet) -> None:
     running = fleet.start(fleet.image("A"))
-    running.until("len(agent._deployed.digests)", "2")
+    running.until("len(agent._work._course.deployed.digests)", "2")
     source = ModuleSource(SHOP.format("B"), name="shop", file="shop.py")
     helper = ModuleSource(HELP.format(""), name="help", file="help.py")
     find = {"help": helper}.get
@@ -226,7 +226,7 @@ def test_a_deploy_of_what_was_pushed_is_not_called_superseded(fleet: Fleet) -> N
 
 def test_a_deploy_of_another_helper_is_newer_code_of_its_callers_alone(fleet: Fleet) -> None:
     running = fleet.start(fleet.image("A"))
-    running.until("len(agent._deployed.digests)", "2")
+    running.until("len(agent._work._course.deployed.digests)", "2")
     fleet.push("A1")
     fleet.push("A1", "other")
     running.until("shop.price() + shop.other()", "A1A1o")
@@ -243,12 +243,12 @@ def test_the_first_code_that_is_seen_takes_what_was_pushed_before(fleet: Fleet) 
 def test_a_restart_reads_nothing_that_was_read_before(fleet: Fleet) -> None:
     image = fleet.image("A")
     first = fleet.start(image)
-    first.until("len(agent._deployed.digests)", "2")
+    first.until("len(agent._work._course.deployed.digests)", "2")
     read = "[b.module for b in sys.modules['scatter.bases']._bases.values() if b and b._source]"
     assert "shop" in first.ask(read)
     fleet.stop(first)
     again = fleet.start(image)
-    again.until("len(agent._deployed.digests)", "2")
+    again.until("len(agent._work._course.deployed.digests)", "2")
     assert again.ask(read) == "[]"
 
 
@@ -262,8 +262,8 @@ def test_the_digest_does_not_depend_on_what_is_imported(fleet: Fleet) -> None:
     one = fleet.start(image)
     two = fleet.start(image, before="import help")
     for process in (one, two):
-        process.until("len(agent._deployed.digests)", "2")
-    digests = "sorted(agent._deployed.digests.items())"
+        process.until("len(agent._work._course.deployed.digests)", "2")
+    digests = "sorted(agent._work._course.deployed.digests.items())"
     assert one.ask(digests) == two.ask(digests)
     assert one.ask("'help' in sys.modules") == "False"
 

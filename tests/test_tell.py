@@ -224,7 +224,7 @@ class Flapping(Log):
     def be(self, *states: str, seconds: float = 1.0) -> None:
         for state in states:
             reason = "" if state == "ready" else "Redis is gone."
-            self.agent._be(state, reason)  # type: ignore[arg-type]
+            self.agent._work.standing.be(state, reason)  # type: ignore[arg-type]
             self.clock.now += seconds
 
     @property

@@ -21,11 +21,8 @@ from __future__ import annotations
 import atexit
 import concurrent.futures.thread  # noqa: F401 - see `look_after`
 import os
-import signal
 import threading
-import time
 import weakref
-from pathlib import Path
 from typing import Protocol
 
 from scatter import native
@@ -79,16 +76,6 @@ class _Working:
 
 WORKING = _Working()
 
-_FAULTS = {
-    signal.SIGSEGV,
-    signal.SIGBUS,
-    signal.SIGFPE,
-    signal.SIGILL,
-    signal.SIGABRT,
-    signal.SIGTRAP,
-    signal.SIGSYS,
-}
-
 _agents: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _forking = threading.local()  # several threads may fork at once
 _installed = False
@@ -122,31 +109,6 @@ def load() -> None:
 
     if is_heard("info"):
         log()
-
-
-def leave_signals_to_others() -> None:
-    """Have no signal delivered to the calling thread, apart from those of its own faults.
-
-    A program that blocks a signal, to take it later (`sigwait`), means all of its threads. The
-    price: a program that a version starts while it is being linked begins with signals blocked.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
-
-
-def join(thread: native.Thread, system_ident: int, timeout_s: float) -> None:
-    """Wait until a thread has ended, for the system too, which has it a little longer.
-
-    Args:
-        thread: The thread.
-        system_ident: Its number in the system.
-        timeout_s: How long to wait, in seconds.
-
-    """
-    deadline = time.monotonic() + timeout_s
-    thread.join(timeout_s)
-    task = Path(f"/proc/self/task/{system_ident}")
-    while not thread.is_alive() and task.exists() and time.monotonic() < deadline:
-        native.sleep(0.0001)
 
 
 def load_all() -> None:

@@ -10,10 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scatter.errors import StoreRefused
 from scatter.model import ProcessReport
 from scatter.reports import write_report
 from scatter.store.port import Store
 from scatter_agent.health import AgentStatus
+from scatter_agent.tell import tell
 
 TTL_S = 15.0
 """How long a report outlives its process."""
@@ -34,6 +36,7 @@ class Reporter:
 
     Attributes:
         process: Id of the process.
+        unreported: Why others cannot see the process; empty if they can.
         next_beat: When the next sign of life is due, by `time.monotonic`.
 
     """
@@ -50,6 +53,7 @@ class Reporter:
         self._commit = _first_of(COMMIT_VARIABLES)
         self.process = f"{self._host}-{self._pid}-{token}"
         self._written = b""
+        self.unreported = ""
         self.next_beat = 0.0
 
     def __repr__(self) -> str:
@@ -59,12 +63,26 @@ class Reporter:
         """Write the report again next time: the store may have lost it."""
         self._written = b""
 
-    def postpone(self) -> None:
-        """Try again at the next beat: the store takes no report."""
-        self.next_beat = _next(time.monotonic())
-
     def tell(self, store: Store, status: AgentStatus) -> None:
-        """Write what runs if it changed, else make the report live on when that is due."""
+        """Write what runs if it changed, else make the report live on when that is due.
+
+        A process that may not be reported goes on all the same; it is tried again at the next beat.
+
+        Raises:
+            StoreUnavailable: The store cannot be reached.
+
+        """
+        try:
+            self._tell(store, status)
+        except StoreRefused as error:
+            self.next_beat = _next(time.monotonic())
+            if not self.unreported:
+                tell("warning", "scatter.unreported", reason=str(error))
+            self.unreported = str(error)
+        else:
+            self.unreported = ""
+
+    def _tell(self, store: Store, status: AgentStatus) -> None:
         report = write_report(self._report(status))
         now = time.monotonic()
         if report == self._written and (

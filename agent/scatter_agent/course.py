@@ -1,0 +1,143 @@
+"""The course of one process along one log: what it runs, was deployed with, and keeps for later.
+
+Not here: reading the log and reporting (`work`), the step to the tip (`follower`), since when
+deployed code is known (`deployed`), the directory (`cache`).
+
+Invariants
+1. Functions that the log knows get their floor before the step that may switch them: no version
+   older than what was deployed runs in between.
+2. What is only for later comes after what somebody waits for (`finish`).
+3. A log that took the place of another, a cache among them, leaves no floor of deployed code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from scatter.errors import ScatterError
+from scatter.log import Journal
+from scatter.model import Release
+from scatter.registry import Registry
+from scatter.slot import Slot
+from scatter_agent import lifecycle
+from scatter_agent.cache import Cache
+from scatter_agent.deployed import Deployed
+from scatter_agent.follower import Follower
+from scatter_agent.listen import IMPORT_S
+from scatter_agent.tell import tell
+from scatter_agent.terms import Terms
+
+
+class Course:
+    """One process's way, in one life of its agent.
+
+    Attributes:
+        follower: Takes the process's functions to the tip.
+        deployed: What the process was deployed with.
+
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        terms: Terms,
+        cache: Cache,
+        *,
+        floor: Mapping[str, int],
+        deployed: Deployed | None = None,
+    ) -> None:
+        """Begin before the first release.
+
+        Args:
+            registry: The process's registry.
+            terms: How the application wants to take versions.
+            cache: Where the last known good is kept.
+            floor: Function → sequence at which its code was defined anew in this process.
+            deployed: What the process was deployed with, as far as that is known.
+
+        """
+        self.deployed = deployed or Deployed(lifecycle.WORKING)
+        self.follower = Follower(registry, lifecycle.WORKING, terms)
+        self.follower.deployed = self.deployed
+        self.follower.floor = {**floor}
+        self._registry = registry
+        self._cache = cache
+        self._replaced = 0
+        self._whole: Mapping[str, Slot] = {}  # functions as they were at the last step
+
+    def __repr__(self) -> str:
+        return f"<Course at release {self.follower.sequence}>"
+
+    @property
+    def is_at_tip(self) -> bool:
+        """Whether nothing of the last step is left: no import, nobody who came in between."""
+        return not (self.follower.waits_for_import or self.follower.was_overtaken)
+
+    def due(self) -> float | None:
+        """Return when there is something to do here, by `time.monotonic`; None: nothing is."""
+        if self.follower.was_overtaken or self.deployed.is_behind:
+            return 0.0
+        if self.follower.waits_for_import:
+            return time.monotonic() + IMPORT_S
+        return self.follower.next_retry()
+
+    def advance(self, journal: Journal, releases: Sequence[Release]) -> None:
+        """Bring the process to what the journal knows.
+
+        Args:
+            journal: Caught up, as far as that went.
+            releases: What was read since the last time.
+
+        Raises:
+            StoreUnavailable: What it needs cannot be had now; what runs goes on.
+
+        """
+        if journal.replaced != self._replaced:
+            self._begin_anew(journal)
+        self._step(journal, releases)
+
+    def _step(self, journal: Journal, releases: Sequence[Release]) -> None:
+        ledger, self._whole = journal.ledger, self.follower.whole()
+        self.deployed.look_up(journal.store, ledger.sequence, self._whole, ledger.functions)
+        self.follower.step(journal, releases)
+
+    def finish(self, journal: Journal, *, is_good: bool) -> None:
+        """Do what nobody waits for: the rest of what was deployed, and keeping what is good."""
+        self.deployed.look_up(journal.store, journal.ledger.sequence, self._whole)
+        if self._cache and is_good:
+            names = frozenset(self._registry.slots())
+            self._cache.keep(journal, names, self.deployed.seen())
+
+    def _begin_anew(self, journal: Journal) -> None:
+        """Begin on a log that took the place of the one that was followed."""
+        self._replaced = journal.replaced
+        self.deployed.forget()
+        self.follower.begin_anew(journal.ledger.sequence)
+        tell("warning", "scatter.log_replaced", sequence=journal.ledger.sequence)
+
+    def start_from_cache(self) -> int | None:
+        """Run what was good last, in a process that has not reached the store yet.
+
+        Returns:
+            The release that it is at since; None: nothing is kept, it was tried before, or failed.
+
+        """
+        if not self._cache or self.follower.sequence or self._cache.was_read:
+            return None
+        try:
+            with lifecycle.WORKING:
+                lifecycle.load()
+                journal = self._cache.journal()
+                journal.catch_up()
+                self._step(journal, [])
+        except ScatterError as error:
+            tell("warning", "scatter.not_cached", reason=str(error))
+            return None
+        except Exception:
+            tell("exception", "scatter.fault")
+            return None
+        finally:
+            self.deployed.forget()
+        tell("info", "scatter.from_cache", sequence=journal.ledger.sequence)
+        return journal.ledger.sequence
