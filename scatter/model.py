@@ -192,6 +192,8 @@ class ProcessReport:
         refused: Versions that it would not take.
         switched_at: When it last switched, seconds since the epoch by its own clock.
         superseded: Functions whose live version is older than the code that it was deployed with.
+        distrusted: Functions whose live version was signed by keys that were revoked since.
+        epoch: How often the log that it follows was begun anew by a reset.
         pending: Function → version that waits until the application takes it.
         labels: What it says that it is.
         image, commit: What was deployed, where its environment tells.
@@ -211,6 +213,8 @@ class ProcessReport:
     switched_at: float = 0.0
     reason: str = ""
     superseded: tuple[str, ...] = ()
+    distrusted: tuple[str, ...] = ()
+    epoch: int = 0
     pending: dict[str, int] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     image: str = ""

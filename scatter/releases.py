@@ -80,6 +80,10 @@ class Releases:
     def functions(self) -> dict[str, FunctionState]:
         """Return name → state of every function that is not deleted, after catching up."""
         self.journal.catch_up()
+        return self.known()
+
+    def known(self) -> dict[str, FunctionState]:
+        """Return what `functions` does, as of the last look."""
         return _alive(self.journal.ledger)
 
     def find(self, asked: str) -> FunctionState:

@@ -15,7 +15,7 @@ from scatter.store.port import Store
 
 FORMAT = 1
 MAX_BYTES = 4 << 20
-_NUMBERS = frozenset({"pid", "sequence", "version"})
+_NUMBERS = frozenset({"pid", "sequence", "version", "epoch"})
 
 
 def write_report(report: ProcessReport) -> bytes:
@@ -42,7 +42,9 @@ def _report(body: dict[str, Any]) -> ProcessReport:
     switched_at = body.pop("switched_at")
     if type(switched_at) not in (int, float):
         raise TypeError("a moment is a number")
-    rest: dict[str, Any] = {n: _names(body.pop(n, [])) for n in ("held", "superseded")}
+    rest: dict[str, Any] = {
+        n: _names(body.pop(n, [])) for n in ("held", "superseded", "distrusted")
+    }
     rest |= {
         "functions": _table(body.pop("functions"), int),
         "pending": _table(body.pop("pending", {}), int),

@@ -97,8 +97,8 @@ class World:
     def track(self, qualname: str) -> None:
         self.registry.add(self.name(qualname), getattr(self.program, qualname))
 
-    def start(self, url: str = "", **options: Any) -> Agent:
-        settings = Settings(redis_url=url or self.url, namespace=self.namespace)
+    def start(self, url: str = "", *, settings: Settings | None = None, **options: Any) -> Agent:
+        settings = settings or Settings(redis_url=url or self.url, namespace=self.namespace)
         options.setdefault("look_s", NEVER_S)
         agent = Agent(settings, registry=self.registry, **options)
         self.agents.append(agent)

@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 from scatter.config import Settings
 from scatter.errors import ScatterError
-from scatter.log import Journal
+from scatter.log import Journal, open_journal
+from scatter.log.opening import open_verifier
 from scatter.store import open_store
 from scatter.store.port import Doorbell, Store
+from scatter.trust import Verifier
 
 
 class Opened(NamedTuple):
@@ -48,8 +50,14 @@ class Connection:
         """Return the journal and the doorbell, made when they are first needed."""
         if self._opened is None:
             store = self._given or self._make()
-            self._opened = Opened(Journal(store), store.doorbell())
+            self._opened = Opened(open_journal(self._settings, store), store.doorbell())
         return self._opened
+
+    def verifier(self) -> Verifier:
+        """Return who decides what is believed, also where there is no store to be had."""
+        if self._opened is not None:
+            return self._opened.journal.ledger.verifier
+        return open_verifier(self._settings, self._given)
 
     def _make(self) -> Store:
         settings = self._settings
@@ -61,6 +69,11 @@ class Connection:
     def sequence(self) -> int | None:
         """The newest release that was read; None before anything is opened."""
         return None if self._opened is None else self._opened.journal.ledger.sequence
+
+    @property
+    def epoch(self) -> int:
+        """How often the log was begun anew, as far as it was read."""
+        return 0 if self._opened is None else self._opened.journal.ledger.epoch
 
     def wake(self) -> None:
         """Have who waits at the doorbell look at once, if anybody does. Any thread."""

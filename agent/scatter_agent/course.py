@@ -20,6 +20,7 @@ from scatter.log import Journal
 from scatter.model import Release
 from scatter.registry import Registry
 from scatter.slot import Slot
+from scatter.trust import Verifier
 from scatter_agent import lifecycle
 from scatter_agent.cache import Cache
 from scatter_agent.deployed import Deployed
@@ -35,6 +36,7 @@ class Course:
     Attributes:
         follower: Takes the process's functions to the tip.
         deployed: What the process was deployed with.
+        distrusted: Functions whose live version was signed by keys that were revoked since.
 
     """
 
@@ -63,6 +65,7 @@ class Course:
         self.follower.floor = {**floor}
         self._registry = registry
         self._cache = cache
+        self.distrusted: tuple[str, ...] = ()
         self._replaced = 0
         self._whole: Mapping[str, Slot] = {}  # functions as they were at the last step
 
@@ -101,6 +104,18 @@ class Course:
         ledger, self._whole = journal.ledger, self.follower.whole()
         self.deployed.look_up(journal.store, ledger.sequence, self._whole, ledger.functions)
         self.follower.step(journal, releases)
+        self._note_distrusted(journal)
+
+    def _note_distrusted(self, journal: Journal) -> None:
+        """Say of which functions here the live version was signed by keys that were revoked since.
+
+        Whether that still runs, the policy says (`Journal.functions`).
+        """
+        before, own = self.distrusted, self._registry.slots()
+        self.distrusted = tuple(name for name in journal.distrusted() if name in own)
+        if self.distrusted and self.distrusted != before:
+            dropped = journal.ledger.verifier.drops_distrusted
+            tell("warning", "scatter.signer_revoked", functions=self.distrusted, dropped=dropped)
 
     def finish(self, journal: Journal, *, is_good: bool) -> None:
         """Do what nobody waits for: the rest of what was deployed, and keeping what is good."""
@@ -116,8 +131,11 @@ class Course:
         self.follower.begin_anew(journal.ledger.sequence)
         tell("warning", "scatter.log_replaced", sequence=journal.ledger.sequence)
 
-    def start_from_cache(self) -> int | None:
+    def start_from_cache(self, verifier: Verifier) -> int | None:
         """Run what was good last, in a process that has not reached the store yet.
+
+        Args:
+            verifier: Decides what is believed of it.
 
         Returns:
             The release that it is at since; None: nothing is kept, it was tried before, or failed.
@@ -128,7 +146,7 @@ class Course:
         try:
             with lifecycle.WORKING:
                 lifecycle.load()
-                journal = self._cache.journal()
+                journal = self._cache.journal(verifier)
                 journal.catch_up()
                 self._step(journal, [])
         except ScatterError as error:

@@ -17,11 +17,12 @@ class AgentStatus:
 
     Attributes:
         state: `starting`: has not read the log yet. `ready`: on the log as of the last look.
-            `stale`: the store cannot be reached. `error`: the log cannot be believed, or a fault
-            of ours. `stopped`: there is no agent, or this process only starts those that serve.
+            `stale`: the store cannot be reached, or may be withholding what is new. `error`: the
+            log cannot be believed, or a fault of ours. `stopped`: there is no agent, or this
+            process only starts those that serve.
             Code goes on running in every state.
         since: Seconds since the epoch at which it came into this state.
-        code: Reason code of `error`, where there is one (`docs/reasons.md`).
+        code: Reason code of `error` or `stale`, where there is one (`docs/reasons.md`).
         reason: Why it is not `ready`; empty if it is.
         process: Id of this process in reports.
         sequence: Last release applied or refused.
@@ -34,6 +35,9 @@ class AgentStatus:
         pending: Function → version that is prepared and waits for `Agent.apply`.
         superseded: Functions whose live version is older than the code they were deployed with,
             so that this code runs.
+        distrusted: Functions whose live version was signed by keys that were revoked since; the
+            policy says whether it runs.
+        epoch: How often the log was begun anew by a reset.
         labels: What the process is, as `start(labels=...)` was told.
         doorbell: What wakes the agent: `notifications`, or `polling` and why.
         unreported: Why others cannot see this process; empty if they can.
@@ -54,6 +58,8 @@ class AgentStatus:
     refused: tuple[Refusal, ...] = ()
     pending: Mapping[str, int] = field(default_factory=dict)
     superseded: tuple[str, ...] = ()
+    distrusted: tuple[str, ...] = ()
+    epoch: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     doorbell: str = ""
     unreported: str = ""

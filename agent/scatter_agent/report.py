@@ -108,6 +108,8 @@ class Reporter:
             refused=status.refused,
             switched_at=status.switched_at,
             superseded=status.superseded,
+            distrusted=status.distrusted,
+            epoch=status.epoch,
             pending=dict(status.pending),
             labels=self._labels,
             image=self._image,

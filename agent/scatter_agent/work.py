@@ -54,6 +54,10 @@ YOUNG_S, YOUNG_LOOK_S = 3.0, 0.5
 """So long a process is young: it may turn out to be a server's master, so it looks more often."""
 
 
+FROZEN = "frozen"
+"""The code of a log that is older than the policy lets one be."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """What an agent was asked to do, in all of its lives; as in `Agent`."""
@@ -205,6 +209,8 @@ class Work:
             refused=follower.refusals(),
             pending=follower.pending(),
             superseded=follower.superseded(),
+            distrusted=self._course.distrusted,
+            epoch=self._connection.epoch,
             labels=self._assignment.terms.labels,
             doorbell=self._listener.doorbell,
             unreported=self._reporter.unreported,
@@ -255,7 +261,7 @@ class Work:
 
     def _start_from_cache(self) -> None:
         """Run what was good last, if there is nothing better, and say so beside the trouble."""
-        tip = self._course.start_from_cache()
+        tip = self._course.start_from_cache(self._connection.verifier())
         if tip is not None:
             self._kept = f" Until then it runs release {tip} as it was kept here."
             standing = self.standing
@@ -322,6 +328,9 @@ class Work:
         state: tuple[State, str, str] = ("ready", "", "")
         try:
             releases = journal.catch_up(rung=ring.log)
+            behind = journal.is_stale()
+            if behind:
+                state = "stale", behind, FROZEN
         except (Untrusted, StoreRefused) as error:
             state = "error", str(error), getattr(error, "reason", "")
         self._contact_at = time.time()
@@ -329,12 +338,12 @@ class Work:
         self._course.advance(journal, releases)
         self.standing.be(*state)
         self._reporter.tell(journal.store, self.status())
-        is_ready = self.standing.state == "ready"
-        if is_ready:
+        is_good = state[0] != "error"
+        if is_good:
             self._ready.set()
         if self._course.is_at_tip:
             self._answer(asked)
-        self._course.finish(journal, is_good=is_ready)
+        self._course.finish(journal, is_good=is_good)
 
     def _answer(self, asked: list[native.Flag]) -> None:
         """Let those go on who wait in `look`."""

@@ -122,13 +122,14 @@ def _state_of(report: ProcessReport, tip: int) -> Row:
     notes += [f"{name} held" for name in report.held]
     notes += [f"{len(report.pending)} waiting"] * bool(report.pending)
     notes += [f"{len(report.superseded)} superseded"] * bool(report.superseded)
+    notes += [f"{len(report.distrusted)} distrusted"] * bool(report.distrusted)
     where = "current" if not behind else f"{abs(behind)} {'behind' if behind > 0 else 'ahead'}"
     return report.application, report.python, report.state, where, ", ".join(notes)
 
 
 def _is_well(report: ProcessReport, tip: int) -> bool:
     at_tip = report.state == "ready" and report.sequence >= tip
-    return at_tip and not report.refused and not report.held
+    return at_tip and not (report.refused or report.held or report.distrusted)
 
 
 def _called(reports: Sequence[ProcessReport]) -> str:
@@ -182,6 +183,12 @@ def _troubles(
         yield (
             f"{name} {number_of(live)} superseded",
             "The code that is deployed there is newer. Push again to go over it.",
+        )
+    for name in report.distrusted:
+        yield (
+            f"{name} distrusted",
+            "A key that signed it was revoked since. Vouch for it with `scatter reset`, or push "
+            "again.",
         )
     elsewhere = {*report.held, *report.superseded, *report.pending}
     elsewhere |= {refusal.function for refusal in report.refused}

@@ -68,6 +68,7 @@ def reset_(
     scatter reset --adopt            a log of before releases were signed
     """
     from scatter.log.reset import survey
+    from scatter.reports import read_reports
     from scatter.store.directory import DirectoryStore
     from scatter.trust import Unsigned
 
@@ -77,7 +78,8 @@ def reset_(
     found = survey(journal.store, verifier)
     copy = DirectoryStore(folder, settings.namespace) if folder else None
     source = survey(copy, verifier) if copy else found
-    epoch = journal.next_epoch(found.ledger.epoch)
+    reported = [report.epoch for report in read_reports(journal.store)]
+    epoch = journal.next_epoch(max([found.ledger.epoch, source.ledger.epoch, *reported]))
     for line in _plan(found, source, epoch):
         say(line)
     if not yes and not confirm("Reset the log of every process?"):

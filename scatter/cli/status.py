@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from scatter.cli.app import as_json, client_of, settings_of
-from scatter.cli.output import data, data_json, say
+from scatter.cli.output import complain, data, data_json, say
 from scatter.cli.read import function_fields
-from scatter.errors import NotFound, PartialRelease, UsageError
+from scatter.errors import NotFound, PartialRelease, Untrusted, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scatter.acks import Acks
-    from scatter.model import ProcessReport, Release
+    from scatter.model import FunctionState, ProcessReport, Release
     from scatter.releases import Releases
 
 
@@ -71,18 +71,20 @@ def _show(ctx: click.Context, everything: bool, no_git: bool, as_json: bool) -> 
     from scatter.reports import read_reports
 
     releases = client_of(ctx).releases
-    functions = releases.functions()
+    functions, trouble = _believed(releases)
     tip = releases.journal.ledger.sequence
     reports = read_reports(releases.journal.store)
     if not as_json and not functions and not reports:
         say("No functions and no processes yet. Start with `scatter demo`.")
         return
+    if trouble is not None:
+        complain(trouble)
     if not as_json:
         fleet.show(functions, reports, tip, everything=everything)
     at_head, error = (None, "") if no_git else in_git.compare(releases, functions, settings_of(ctx))
     if not as_json:
         in_git.show(at_head, error, functions)
-        return
+        ctx.exit(1 if trouble else 0)
     body = {
         "sequence": tip,
         "functions": [function_fields(s) for s in functions.values()],
@@ -90,6 +92,18 @@ def _show(ctx: click.Context, everything: bool, no_git: bool, as_json: bool) -> 
         "git": in_git.fields(at_head, error, functions),
     }
     data_json("status", body)
+    ctx.exit(1 if trouble else 0)
+
+
+def _believed(releases: Releases) -> tuple[dict[str, FunctionState], Untrusted | None]:
+    """Return the functions as far as the log can be believed here, and why not further.
+
+    What processes report is worth seeing all the same.
+    """
+    try:
+        return releases.functions(), None
+    except Untrusted as error:
+        return releases.known(), error
 
 
 # waiting ---------------------------------------------------------------------------------
