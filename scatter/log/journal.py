@@ -481,19 +481,18 @@ class Journal:
         The ledger's, but for code of which all keys were revoked since, where the policy drops
         such code: it counts as released to the deployed code.
         """
-        known, verifier = self.ledger.functions, self.ledger.verifier
-        if not verifier.drops_distrusted:
+        known = self.ledger.functions
+        if not self.ledger.verifier.drops_distrusted:
             return known
-        return {
-            name: _without_code(state) if verifier.distrusts(state.keys) else state
-            for name, state in known.items()
-        }
+        return {**known, **{name: _without_code(known[name]) for name in self.distrusted()}}
 
     def distrusted(self) -> tuple[str, ...]:
         """Return the functions whose live version was signed by keys that were revoked since."""
-        distrusts = self.ledger.verifier.distrusts
-        states = self.ledger.functions.values()
-        return tuple(s.function for s in states if s.version and distrusts(s.keys))
+        revoked = self.ledger.verifier.revoked()
+        states = self.ledger.functions.values() if revoked else ()
+        return tuple(
+            s.function for s in states if s.version and s.keys and revoked.issuperset(s.keys)
+        )
 
     def is_stale(self) -> str:
         """Return what is the matter with the age of the newest release; empty: nothing."""

@@ -119,8 +119,11 @@ class Verifier(Protocol):
         """Return what is the matter with a log whose newest release is of that time; or nothing."""
         ...
 
-    def distrusts(self, keys: Collection[str]) -> bool:
-        """Return whether a release was signed with these keys, of which all were revoked since."""
+    def revoked(self) -> frozenset[str]:
+        """Return the fingerprints of the keys that are trusted no more, as far as they are known.
+
+        Code counts as distrusted if all keys that signed it are among them.
+        """
         ...
 
     @property
@@ -167,9 +170,9 @@ class Unsigned:
         """Find nothing the matter."""
         return ""
 
-    def distrusts(self, keys: Collection[str]) -> bool:  # noqa: ARG002
+    def revoked(self) -> frozenset[str]:
         """Distrust nobody."""
-        return False
+        return frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,11 +27,15 @@ from scatter.locks import ForkSafeLock
 from scatter.model import Release
 from scatter.trust import Voucher, allowed_signers, files, home, revoked, sshsig
 from scatter.trust.allowed_signers import AllowedSigners
+from scatter.trust.certificate import Certificate
+from scatter.trust.keys import PublicKey
 from scatter.trust.policy import EVERYBODY, Policy, Signatory, parse
 from scatter.trust.revoked import Revoked
 
 MAX_SIGNATURES = 16
 """Signatures of one release that are looked at; more are refused unread."""
+_MOST_MET = 1000
+"""Keys that are remembered: every certificate is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,7 @@ class KeyVerifier:
         self._lock = ForkSafeLock()
         self._trusted: Trusted | None = None
         self._read_from: tuple[tuple[Path, files.Identity | None], ...] = ()
+        self._met: dict[str, PublicKey | Certificate] = {}
         self.edition = 0
 
     def __repr__(self) -> str:
@@ -139,7 +144,15 @@ class KeyVerifier:
         if is_revoked and not known:
             trusted.revoked.check(key)
         signature.verify(statement, purpose)
+        self._meet(key)
         return Voucher(key=key, fingerprint=key.fingerprint, is_revoked=is_revoked)
+
+    def _meet(self, key: PublicKey | Certificate) -> None:
+        """Remember a key that has signed, to know it again on a revoked list."""
+        with self._lock:
+            self._met[key.fingerprint] = key
+            if len(self._met) > _MOST_MET:
+                del self._met[next(iter(self._met))]
 
     def permit(
         self, release: Release, vouchers: Sequence[Voucher], functions: Collection[str] = ()
@@ -179,10 +192,16 @@ class KeyVerifier:
             "somebody withholds what came later."
         )
 
-    def distrusts(self, keys: Collection[str]) -> bool:
-        """Return whether a release was signed with these keys, of which all were revoked since."""
-        revoked_keys = self.trusted.revoked.fingerprints
-        return bool(keys) and all(key in revoked_keys for key in keys)
+    def revoked(self) -> frozenset[str]:
+        """Return the fingerprints of the keys that are trusted no more, as far as they are known.
+
+        What a KRL or an authority revokes is known of keys that this process has met.
+        """
+        with self._lock:
+            known = self._met.values()
+            found = self.trusted.revoked
+            named = {key.fingerprint for key in known if found.where(key)}
+            return frozenset({*found.fingerprints, *named})
 
 
 def read_trusted() -> Trusted:
