@@ -43,7 +43,7 @@ agent = scatter_agent.start(wait=20)
 def heed():
     "After a line of input, look at the log only when the doorbell rings."
     sys.stdin.readline()
-    agent._look_s = 3600.0
+    agent._work._listener._look_s = 3600.0
 
 threading.Thread(target=heed, daemon=True).start()
 seen = None

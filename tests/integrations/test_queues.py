@@ -161,7 +161,7 @@ def test_a_long_rq_job_follows_and_says_goodbye(yard: Yard) -> None:
     assert yard.connections()[job] == 1
     yard.write("done", "")
     yard.until(lambda: job not in yard.reports(), "the job to say goodbye", 5.0)
-    assert job not in yard.connections()
+    yard.until(lambda: job not in yard.connections(), "its connection to be closed", 5.0)
 
 
 def test_rq_simple_workers_follow(yard: Yard) -> None:
