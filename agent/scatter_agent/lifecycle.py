@@ -6,7 +6,8 @@ and another one goes on after it with the same connection; Python 3.12 and later
 forks of processes that have threads, find none. A thread that only waits is given `REST_S` for
 that, one that is busy, perhaps with a server that does not answer, `BUSY_S`; and since it works
 under `WORK`, where modules may be imported, a fork waits for that too (at most `FORK_WAIT_S`: a
-server that does not answer holds no fork up). In the child only memory is reset and the inherited
+server that does not answer holds no fork up; at most `LOAD_WAIT_S` while nothing is done but to
+import, which may take long on a busy machine). In the child only memory is reset and the inherited
 socket closed, which sends nothing. The child's agent starts `CHILD_DELAY_S` later on a thread of
 its own: `subprocess` with `preexec_fn` runs these hooks too, and its child is another program by
 then. Where a server forks its workers, the agent of the master rests (`hosts`): the fork waits for
@@ -22,6 +23,7 @@ import atexit
 import concurrent.futures.thread  # noqa: F401 - see `look_after`
 import os
 import threading
+import time
 import weakref
 from typing import Protocol
 
@@ -29,7 +31,8 @@ from scatter import native
 from scatter._logging import is_heard, log
 from scatter_agent import hosts
 
-FORK_WAIT_S = 1.0
+FORK_WAIT_S, LOAD_WAIT_S = 1.0, 10.0
+_LOOK_S = 0.1
 REST_S, BUSY_S = 0.2, 0.02
 AFTER_FORK_S = 0.001
 CHILD_DELAY_S = 0.1
@@ -76,6 +79,22 @@ class _Working:
 
 WORKING = _Working()
 
+
+class _Loading:
+    """Says that nothing but imports is done; to be used under `WORKING`, by one thread."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    def __enter__(self) -> None:
+        self.is_on = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_on = False
+
+
+LOADING = _Loading()
+
 _agents: weakref.WeakSet[Mortal] = weakref.WeakSet()
 _forking = threading.local()  # several threads may fork at once
 _installed = False
@@ -101,7 +120,8 @@ def look_after(agent: Mortal) -> None:
 def load() -> None:
     """Import what the agent's thread would import later, in the middle of something.
 
-    To be called under `WORKING`. The codecs are those of `socket.getaddrinfo` and of log records.
+    To be called under `WORKING` and `LOADING`. The codecs are those of `socket.getaddrinfo` and of
+    log records.
     """
     import encodings.idna  # noqa: F401
     import linecache  # noqa: F401
@@ -119,8 +139,11 @@ def load_all() -> None:
     """
     import scatter.bundle.build
     import scatter.linker.link
-    import scatter.store.redis  # noqa: F401
+    import scatter.store.redis
+    import scatter.trust.verifier  # noqa: F401
+    from scatter.trust import keys
 
+    keys.load()
     load()
     log()
 
@@ -128,7 +151,16 @@ def load_all() -> None:
 def _before_fork() -> None:
     for agent in list(_agents):
         agent.before_fork()
-    _forking.holds = WORK.acquire(timeout=FORK_WAIT_S)
+    _forking.holds = _acquire()
+
+
+def _acquire() -> bool:
+    """Wait until no agent works; return whether that was so in time."""
+    began = time.monotonic()
+    while not WORK.acquire(timeout=_LOOK_S):
+        if time.monotonic() - began > (LOAD_WAIT_S if LOADING.is_on else FORK_WAIT_S):
+            return False
+    return True
 
 
 def _in_parent() -> None:
@@ -141,6 +173,7 @@ def _in_parent() -> None:
 def _in_child() -> None:
     global WORK
     WORK = native.rlock()
+    LOADING.is_on = False
     for agent in list(_agents):
         agent.in_child()
 

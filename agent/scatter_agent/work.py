@@ -306,8 +306,10 @@ class Work:
     def _set_out(self) -> Opened:
         """Connect, and catch up for the first time."""
         with lifecycle.WORKING:  # with all that is imported on the way
-            lifecycle.load()
-            journal, bell = opened = self._connection.open()
+            with lifecycle.LOADING:
+                lifecycle.load()
+                journal, bell = opened = self._connection.open()
+                journal.ledger.verifier.load()
             self._reporter.forget()
             bell.listen()
             self._listener.heed(bell)

@@ -69,6 +69,10 @@ class Verifier(Protocol):
         """See above."""
         ...
 
+    def load(self) -> None:
+        """Import what checking will need, where that must not happen in the middle of it."""
+        ...
+
     def renew(self) -> None:
         """Take note of what was changed in the files that say whom to trust.
 
@@ -142,6 +146,9 @@ class Unsigned:
     def sign(self, statement: bytes, *, namespace: str) -> tuple[bytes, ...]:  # noqa: ARG002
         """Return no signature."""
         return ()
+
+    def load(self) -> None:
+        """Do nothing."""
 
     def renew(self) -> None:
         """Do nothing."""

@@ -127,6 +127,12 @@ def _told_by_token(application: str, message: bytes, reader: wire.Reader, needs_
     return hashed + struct.pack(">BI", flags, counter) + hashlib.sha256(message).digest()
 
 
+def load() -> None:
+    """Import what verifying takes, which else comes with the first signature."""
+    import cryptography.exceptions
+    import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
+
+
 def _verify_ed25519(point: bytes, message: bytes, signature: bytes) -> None:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

@@ -25,7 +25,7 @@ from pathlib import Path
 from scatter.errors import Untrusted
 from scatter.locks import ForkSafeLock
 from scatter.model import Release
-from scatter.trust import Voucher, allowed_signers, files, home, revoked, sshsig
+from scatter.trust import Voucher, allowed_signers, files, home, keys, revoked, sshsig
 from scatter.trust.allowed_signers import AllowedSigners
 from scatter.trust.certificate import Certificate
 from scatter.trust.keys import PublicKey
@@ -81,6 +81,10 @@ class KeyVerifier:
                 self._read_from = tuple((path, files.identity_of(path)) for path in _paths())
                 self._trusted = read_trusted()
             return self._trusted
+
+    def load(self) -> None:
+        """Import what checking will need."""
+        keys.load()
 
     def renew(self) -> None:
         """Take note of what was changed in the files."""
