@@ -70,8 +70,9 @@ class Client:
         """The verbs on the log, connected to the store when they are used."""
         with self._lock:
             if self._releases is None:
-                store = open_store(self.settings.redis_url, self.settings.namespace)
-                author = self.settings.author or default_author()
+                settings = self.settings
+                store = open_store(settings.redis_url, settings.namespace, access=settings.access)
+                author = settings.author or default_author()
                 self._releases = Releases(Journal(store), author=author, git=head_commit)
             return self._releases
 

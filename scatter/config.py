@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from scatter.access import Access
 from scatter.errors import UsageError
 from scatter.groups import GROUP_SCHEMES, is_group, parse_group
 
 DEFAULT_URL = "redis://localhost:6379"
 DEFAULT_NAMESPACE = "default"
 
+_OF_ACCESS = tuple(f.name for f in fields(Access))
 _ENVIRONMENT = {
     "redis_url": ("SCATTER_REDIS_URL", "REDIS_URL"),
     "namespace": ("SCATTER_NAMESPACE",),
@@ -31,6 +33,11 @@ _ENVIRONMENT = {
     "track": ("SCATTER_TRACK",),
     "labels": ("SCATTER_LABELS",),
     "cache": ("SCATTER_CACHE",),
+    "redis_username": ("SCATTER_REDIS_USERNAME",),
+    "redis_password_file": ("SCATTER_REDIS_PASSWORD_FILE",),
+    "redis_ca_file": ("SCATTER_REDIS_CA_FILE",),
+    "redis_cert_file": ("SCATTER_REDIS_CERT_FILE",),
+    "redis_key_file": ("SCATTER_REDIS_KEY_FILE",),
 }
 _DEFAULTS: dict[str, Any] = {
     "redis_url": DEFAULT_URL,
@@ -40,6 +47,7 @@ _DEFAULTS: dict[str, Any] = {
     "track": (),
     "labels": (),
     "cache": "",
+    **dict.fromkeys(_OF_ACCESS, ""),
 }
 _LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+", "labels": ","}
 """Settings that are lists, and what separates their values in one text."""
@@ -59,6 +67,8 @@ class Settings:
         track: Patterns of modules of which every function is tracked.
         labels: What a process is, as `key=value`, for rollouts and for people.
         cache: Directory in which agents keep the last known good versions; empty: nowhere.
+        redis_username, redis_password_file, redis_ca_file, redis_cert_file, redis_key_file: As in
+            `Access`.
         origins: Setting → where its value came from.
 
     """
@@ -70,10 +80,20 @@ class Settings:
     track: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     cache: str = ""
+    redis_username: str = ""
+    redis_password_file: str = ""
+    redis_ca_file: str = ""
+    redis_cert_file: str = ""
+    redis_key_file: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Settings({redact(self.redis_url)!r}, namespace={self.namespace!r})"
+
+    @property
+    def access(self) -> Access:
+        """What gets one into the server beside its URL."""
+        return Access(**{name: getattr(self, name) for name in _OF_ACCESS})
 
     def shown(self) -> Iterator[tuple[str, str, str]]:
         """Yield (setting, value for people, origin); passwords are hidden."""
@@ -277,6 +297,13 @@ def _databases(parts: SplitResult) -> list[str]:
     """Return the texts that choose a database in a URL."""
     path = parts.path.strip("/") if parts.scheme in ("redis", "rediss") else ""
     return [*([path] if path else []), *parse_qs(parts.query).get("db", [])]
+
+
+def database_of(url: str) -> int:
+    """Return the number of the database that an address chooses."""
+    if is_group(url):
+        return int(parse_group(url).url.partition("?")[0].rpartition("/")[2])
+    return int((_databases(urlsplit(url)) or ["0"])[-1])
 
 
 _HIDDEN_VALUE = r"[?&][^=&]*(?:password|secret|token)[^=&]*="

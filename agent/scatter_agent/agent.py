@@ -460,7 +460,10 @@ class Agent:
         """Return the store, its journal and its doorbell, made when they are first needed."""
         if self._store is None:
             store = self._given_store or open_store(
-                self.settings.redis_url, self.settings.namespace, **_named(self.settings)
+                self.settings.redis_url,
+                self.settings.namespace,
+                access=self.settings.access,
+                **_named(self.settings),
             )
             self._store, self._journal, self._bell = store, Journal(store), store.doorbell()
             self._journal.on_entry = self._cache.take

@@ -24,6 +24,7 @@ _COMMANDS = {
     "explain": "explain",
     "status": "status",
     "config": "read",
+    "acl": "acl",
     "server": "run",
     "demo": "run",
     "completion": "run",

@@ -114,7 +114,7 @@ class RedisDoorbell:
 
     def _probe(self) -> bool:
         """Write a key of our own and listen for it."""
-        key = f"process:probe-{secrets.token_hex(6)}"
+        key = f"process:{socket.gethostname()}-probe-{secrets.token_hex(6)}"  # as processes have
         channel = self._channel(key)
         try:
             self._link.subscribe([channel])

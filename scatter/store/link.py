@@ -28,8 +28,9 @@ import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
 from scatter import native
+from scatter.access import NO_ACCESS, Access
 from scatter.config import redact
-from scatter.errors import StoreRefused, StoreUnavailable
+from scatter.errors import StoreRefused, StoreUnavailable, UsageError
 from scatter.locks import ForkSafeLock
 from scatter.store.dial import code_of, hang_up
 from scatter.store.topology import Route, route_to
@@ -59,6 +60,7 @@ class Link:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         reply_timeout_s: float = REPLY_TIMEOUT_S,
         key: str = "scatter",
+        access: Access = NO_ACCESS,
         route: Route | None = None,
     ) -> None:
         """Remember where to connect to.
@@ -69,6 +71,7 @@ class Link:
             connect_timeout_s: How long connecting may take.
             reply_timeout_s: How long a reply may take.
             key: A hash of the namespace, by which a cluster knows the slot.
+            access: Log-in and certificates beside the URL.
             route: Finds the server, in place of what the URL says.
 
         Raises:
@@ -80,6 +83,7 @@ class Link:
             url,
             key,
             name=name,
+            access=access,
             connect_timeout_s=connect_timeout_s,
             reply_timeout_s=reply_timeout_s,
         )
@@ -175,7 +179,7 @@ class Link:
             raise self._translated(error) from error
         for position, (command, reply) in enumerate(zip(commands, replies, strict=True)):
             if isinstance(reply, redis.RedisError):  # LOADING is no ResponseError to redis-py
-                translated = self._translated(reply, str(command[0]))
+                translated = self._translated(reply, command)
                 if isinstance(translated, _StrayedError):
                     self.close()
                 if position not in lenient or isinstance(translated, (_BusyError, _StrayedError)):
@@ -245,7 +249,7 @@ class Link:
                 raise self._translated(error) from error
         for reply in replies:
             if isinstance(reply, redis.ResponseError):
-                raise self._translated(reply, "SUBSCRIBE") from reply
+                raise self._translated(reply, ("SUBSCRIBE", *channels)) from reply
 
     def unsubscribe(self, channel: str) -> None:
         """End one subscription."""
@@ -314,8 +318,10 @@ class Link:
 
     # errors ------------------------------------------------------------------------------
 
-    def _translated(self, error: BaseException, command: str = "") -> Exception:
+    def _translated(self, error: BaseException, command: Command = ()) -> Exception:
         """Return one of our errors for one of redis-py's or the system's."""
+        if isinstance(error, UsageError):  # of a log-in that is set up wrong
+            return StoreUnavailable(str(error), url=self.address)
         text = redact(str(error))
         later = self._later(error, text)
         if later is not None:
@@ -330,16 +336,34 @@ class Link:
                 f"{self.address} denied the log-in ({text}). Check user and password."
             )
         if isinstance(error, redis.ResponseError):
-            return StoreRefused(
-                f"{self.address} refused {command or 'a command'}: {text}. Check the rights of its "
-                "user (ACL), its memory, and that it is no replica."
-            )
-        return StoreUnavailable(
-            f"No Redis answers at {self.address} ({text or type(error).__name__}). "
+            return self._refused(text, code_of(error), command)
+        return self._unreachable(text or type(error).__name__)
+
+    def _unreachable(self, text: str) -> StoreUnavailable:
+        """Return the error of a server that cannot be talked to."""
+        found = f"No Redis answers at {self.address} ({text}). "
+        advice = (
             "Is it running? For one of your own, use the address local:// "
-            "(or run `scatter server`).",
-            url=self.address,
+            "(or run `scatter server`)."
         )
+        if "[SSL" in text:
+            found = f"TLS with {self.address} failed ({text}). "
+            advice = (
+                "Check who vouches for its certificate (SCATTER_REDIS_CA_FILE), that it has the "
+                "host's name, and whether the server asks for a certificate of this client "
+                "(SCATTER_REDIS_CERT_FILE, SCATTER_REDIS_KEY_FILE)."
+            )
+        return StoreUnavailable(found + advice, url=self.address)
+
+    def _refused(self, text: str, code: str, command: Command) -> StoreRefused:
+        """Return the error of a command that the server denied; it says who may, if that is it."""
+        name, key = [*map(_text, command[:2]), "", ""][:2]
+        advice = "Check its memory, and that it is no replica."
+        if code == "NOPERM":
+            advice = f"Check the rights of its user (ACL){_who_may(name, key)}."
+        message = f"{self.address} refused {name or 'a command'}: {text.rstrip('.')}. {advice}"
+        word = code if code.isupper() else ""
+        return StoreRefused(message, command=name, key=key, code=word)
 
     def _later(self, error: BaseException, text: str) -> _LaterError | None:
         """Return the error of something that passes by itself; None if it is no such thing."""
@@ -445,6 +469,18 @@ def _reply(connection: Any) -> Any:
 
 _PUSH = object()
 """What reading gives where a notification came and no reply."""
+
+
+def _who_may(command: str, key: str) -> str:
+    """Return which roles may do what this account may not."""
+    from scatter.store.acl import roles_that_may
+
+    roles = roles_that_may(command, key)
+    if not roles:
+        return ": no role of `scatter acl` includes this"
+    *others, last = roles
+    named = f"{', '.join(others)} or {last}" if others else last
+    return f": an account with the role {named} may, `scatter acl` prints its rules"
 
 
 def _text(value: Any) -> str:
