@@ -147,6 +147,11 @@ def redact(url: str) -> str:
     return re.sub(rf"({_HIDDEN_VALUE})[^&]*", r"\1***", url, flags=re.I)
 
 
+def has_secret(url: str) -> bool:
+    """Return whether an address has something in it that must not be shown."""
+    return redact(url) != url
+
+
 def _project_file(folder: Path) -> Path | None:
     """Return the nearest `pyproject.toml` upward that has a `[tool.scatter]` table."""
     for parent in (folder.absolute(), *folder.absolute().parents):

@@ -1316,6 +1316,9 @@ def test_a_password_is_never_shown(shell: Shell) -> None:
     assert done.code == 3
     assert "s3cret" not in done.err
     assert "redis://ann:***@127.0.0.1:1/0" in done.err
+    assert "can be read by all users of this machine" in done.err
+    quiet = shell("list", SCATTER_REDIS_URL="redis://ann:s3cret@127.0.0.1:1/0")
+    assert "can be read by all users" not in quiet.err
 
 
 def swapped() -> list[tuple[str, str]]:
@@ -1370,7 +1373,8 @@ def test_a_store_that_denies_writing_is_a_message(shell: Shell, releases: Releas
     link.run([("ACL", "SETUSER", namespace, "on", ">pw", "~*", "&*", "+@read", "+@connection")])
     try:
         path = shell.environment["SCATTER_REDIS_URL"].removeprefix("unix://")
-        done = shell("-u", f"unix://{namespace}:pw@{path}", "push", "--wait", "0")
+        url = f"unix://{namespace}:pw@{path}"
+        done = shell("push", "--wait", "0", SCATTER_REDIS_URL=url)
     finally:
         link.run([("ACL", "DELUSER", namespace)])
 

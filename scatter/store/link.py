@@ -103,6 +103,12 @@ class Link:
         """Whether there is a connection of this process, as far as is known."""
         return self._connection is not None and self._pid == os.getpid()
 
+    @property
+    def socket(self) -> Any:
+        """The socket of the connection, opened if need be: to look at, not to use."""
+        with self._lock:
+            return self._connected()._sock
+
     def close(self) -> None:
         """End the connection. Idempotent; the next command opens one again."""
         with self._lock:
