@@ -443,33 +443,34 @@ def test_four_accounts_run_a_fleet_and_each_does_its_work(
     assert others <= trying, "they were denied what they need"
 
 
-@pytest.mark.parametrize("role", ["reader", "agent", "pusher"])
-@pytest.mark.parametrize("verb", ["delete", "delete-old", "rollback", "release", "push"])
-def test_a_verb_that_a_role_does_not_have_is_refused_with_the_role_to_use_and_nothing_done(
-    accounts: Accounts, shop: Callable[[int], Path], role: Role, verb: str
-) -> None:
-    if role == "pusher" and not verb.startswith("delete"):
-        pytest.skip("that is what a pusher does")
-    for rate in (2, 3):
-        assert scatter(accounts, "pusher", "push", str(shop(rate)))[0] == 0
-    before = everything(accounts)
-    words = {
-        "delete": ["delete", "price", "--yes"],
-        "delete-old": ["delete", "price", "--older-than", "2", "--yes"],
-        "rollback": ["rollback"],
-        "release": ["release", "price=1"],
-        "push": ["push", str(shop(4))],
-    }[verb]
-    code, out, err = scatter(accounts, role, *words)
+VERBS = {
+    "delete": ("delete", "price", "--yes"),
+    "delete-old": ("delete", "price", "--older-than", "2", "--yes"),
+    "rollback": ("rollback",),
+    "release": ("release", "price=1"),
+    "push": ("push",),
+}
 
-    assert code == 1
-    assert out == ""
-    assert err.startswith("Error: ")
-    assert "Check the rights of its user (ACL): an account with the role" in err
-    wanted = "janitor" if role == "pusher" else "pusher or janitor"
-    assert f"with the role {wanted} may" in err
-    assert PASSWORD not in err
-    assert everything(accounts) == before
+
+@pytest.mark.parametrize("role", ["reader", "agent", "pusher"])
+def test_a_verb_that_a_role_does_not_have_is_refused_with_the_role_to_use_and_nothing_done(
+    accounts: Accounts, shop: Callable[[int], Path], role: Role
+) -> None:
+    pusher, url = accounts.url("pusher"), accounts.url(role)
+    for rate in (2, 3):
+        assert scatter(accounts, "pusher", "push", str(shop(rate)), url=pusher)[0] == 0
+    before, folder = everything(accounts), str(shop(4))
+    verbs = [verb for verb in VERBS if role != "pusher" or verb.startswith("delete")]
+    for verb in verbs:
+        words = [*VERBS[verb], *([folder] if verb == "push" else [])]
+        code, out, err = scatter(accounts, role, *words, url=url)
+        assert (code, out) == (1, ""), verb
+        assert err.startswith("Error: ")
+        wanted = "janitor" if role == "pusher" else "pusher or janitor"
+        assert "Check the rights of its user (ACL): an account with the role" in err
+        assert f"with the role {wanted} may" in err
+        assert PASSWORD not in err
+        assert everything(accounts) == before, verb
 
 
 def everything(accounts: Accounts) -> dict[bytes, bytes]:
