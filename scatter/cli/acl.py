@@ -62,7 +62,7 @@ ACL SETUSER default off. See docs/acl.md."""
 @click.option("--ask", is_flag=True, help="Ask for the password; its SHA-256 is printed.")
 @click.option(
     "--password-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Read the password from this file's first line; its SHA-256 is printed.",
 )
 @click.pass_context
@@ -83,11 +83,11 @@ def acl_(
     Nothing is connected. They need Redis 7 or later, or Valkey.
 
     \b
-    scatter -n shop acl | redis-cli --user admin --askpass
-    scatter -n shop acl --role agent --password-file agent.password
+    scatter -n shop acl              all four, passwords left open
+    scatter -n shop acl --role agent --password-file agent.password | redis-cli
     scatter -n shop acl --role agent --process web-1-
     scatter -n shop acl --role pusher --role agent --user ann --ask
-    scatter -n shop acl --file >> /etc/redis/users.acl
+    scatter -n shop acl --file       lines for the file that the setting `aclfile` names
     """
     settings = settings_of(ctx)
     roles = cast("tuple[Role, ...]", tuple(r for r in ROLES if not chosen or r in chosen))
