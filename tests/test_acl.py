@@ -5,6 +5,7 @@ On every kind of server that there is; the rules are those that `scatter acl` pr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
+from fleets import Cluster, Sentinels
 from support import start_python, wait_until
 
+from scatter.cli.app import cli
 from scatter.errors import StoreRefused, StoreUnavailable, UsageError
 from scatter.log import Journal
 from scatter.releases import Releases
@@ -587,3 +591,122 @@ def test_a_wrong_password_is_no_refusal_of_a_right(accounts: Accounts) -> None:
         store.read(0)
     assert "wrong" not in str(caught.value).replace("WRONGPASS", "")
     store.close()
+
+
+# groups of servers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Sentinels, Cluster])
+def test_in_a_group_of_servers_each_account_does_its_work_and_lacks_nothing(
+    kind: type[Sentinels] | type[Cluster], tmp_path: Path
+) -> None:
+    group = kind(tmp_path, "shop") if issubclass(kind, Cluster) else kind(tmp_path)
+    try:
+        scheme, _, rest = group.url.partition("://")
+        nodes = group.nodes if isinstance(group, Cluster) else [group.master, group.replica]
+        for node in nodes:
+            for role in ROLES:
+                words = rules([role], "shop", scheme=scheme)
+                node.run("ACL", "SETUSER", role, "reset", "on", f">{PASSWORD}", *words)
+            node.run("CONFIG", "SET", "notify-keyspace-events", "Kh")
+        stores = {r: RedisStore(f"{scheme}://{r}:{PASSWORD}@{rest}", "shop") for r in ROLES}
+        bell = stores["agent"].doorbell()
+        bell.listen()
+        assert bell.works
+        assert stores["pusher"].append(1, b"one", {DIGEST: b"bundle"})
+        assert wait_until(lambda: bell.wait(0.05), "the ring").log
+        stores["agent"].write_report("p", b"report", 60)
+        assert stores["reader"].reports() == {"p": b"report"}
+        assert stores["reader"].bundles([DIGEST]) == {DIGEST: b"bundle"}
+        with pytest.raises(StoreRefused, match="with the role janitor may"):
+            stores["pusher"].append(2, b"two", {}, Hints(remove=[DIGEST]))
+        assert stores["janitor"].append(2, b"two", {}, Hints(remove=[DIGEST]))
+        assert stores["reader"].bundles([DIGEST]) == {}
+        for store in stores.values():
+            store.close()
+    finally:
+        group.close()
+
+
+# the command ------------------------------------------------------------------------------
+
+
+def acl(*arguments: str, answer: str = "") -> Result:
+    """Run `scatter acl` for the namespace `shop`."""
+    return CliRunner().invoke(cli, ["-u", "redis://h/2", "-n", "shop", "acl", *arguments], answer)
+
+
+def test_the_command_prints_a_line_for_each_role_that_a_server_takes_when_it_is_completed(
+    own_server: Callable[..., EmbeddedServer],
+) -> None:
+    lines = acl().stdout.splitlines()
+    link = Link(own_server().url)
+
+    assert [line.split()[2] for line in lines] == [f"scatter-shop-{role}" for role in ROLES]
+    for line in lines:
+        with pytest.raises(StoreRefused, match="64 characters"):
+            link.run([tuple(line.split(" "))])
+        done = line.replace("#SHA256-OF-THE-PASSWORD", f">{PASSWORD}")
+        assert link.run([tuple(done.split(" "))]) == [b"OK"]
+    link.close()
+
+
+def test_the_password_comes_from_a_file_or_the_terminal_and_only_its_hash_is_printed(
+    tmp_path: Path,
+) -> None:
+    digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    typed = f"{PASSWORD}\n{PASSWORD}\n"
+    for done in (
+        acl("--role", "agent", "--password-file", str(file)),
+        acl("--role", "agent", "--ask", answer=typed),
+        acl("--role", "agent", "--role", "pusher", "--user", "ann", "--ask", answer=typed),
+    ):
+        assert done.exit_code == 0, done.output
+        (line,) = [text for text in done.stdout.splitlines() if text.startswith("ACL ")]
+        assert f" #{digest} " in line
+        assert PASSWORD not in done.output
+        assert "SHA256-OF" not in done.output
+        assert "&__keyspace@2__:" in line, "the database of the address"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ask"], "A password is for one account"),
+        (["--role", "agent", "--user", "a b"], "--user: expected a name without blanks"),
+        (["--user", ""], "--user: expected a name"),
+        (
+            ["--role", "reader", "--process", "web-1-"],
+            "--process is for accounts of the role agent",
+        ),
+        (["--role", "agent", "--process", "*"], "what a process id begins with"),
+        (["--role", "agent", "--password-file", "missing"], "password file missing cannot be read"),
+    ],
+)
+def test_what_makes_no_account_is_a_usage_error(arguments: list[str], message: str) -> None:
+    done = acl(*arguments)
+    assert isinstance(done.exception, UsageError)
+    assert message in str(done.exception)
+    assert done.stdout == ""
+
+
+def test_lines_for_a_file_are_taken_by_a_server_that_starts_with_it(
+    own_server: Callable[..., EmbeddedServer], tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text(PASSWORD)
+    lines = ["user default on nopass ~* &* +@all\n"]
+    for role in ROLES:
+        done = acl("--role", role, "--file", "--db", "0", "--password-file", str(password))
+        lines.append(done.stdout)
+    file = tmp_path / "users.acl"
+    file.write_text("".join(lines))
+    server = own_server("--aclfile", str(file))
+    made = Accounts(server, "shop")
+    for role in ROLES:
+        assert allowed(made, f"scatter-shop-{role}", "shop") >= {
+            what for what in expected(role) if what[1]
+        }
+    made.close()
