@@ -57,17 +57,8 @@ class Dialer:
             UsageError: The URL is malformed, or a file of `access` cannot be used.
 
         """
-        ours: dict[str, Any] = {
-            "protocol": 3,
-            "client_name": name,
-            "socket_timeout": reply_timeout_s,
-            "socket_connect_timeout": connect_timeout_s,
-            "retry": Retry(NoBackoff(), 0),
-            "health_check_interval": 0,
-            "decode_responses": False,
-            **_parser(),
-            **_quiet(),
-        }
+        ours = {"client_name": name, "socket_timeout": reply_timeout_s, **_plain()}
+        ours["socket_connect_timeout"] = connect_timeout_s
         if url.startswith("unix://"):
             del ours["socket_connect_timeout"]
         try:
@@ -103,6 +94,18 @@ class Dialer:
 
 
 _NOT_OURS = frozenset({"maint_notifications_config", "maint_notifications_pool_handler"})
+
+
+def _plain() -> dict[str, Any]:
+    """Return what switches redis-py's own habits off."""
+    return {
+        "protocol": 3,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+        "decode_responses": False,
+        **_parser(),
+        **_quiet(),
+    }
 
 
 def _parser() -> dict[str, Any]:

@@ -30,9 +30,10 @@ from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from scatter import native
 from scatter.access import NO_ACCESS, Access
 from scatter.config import redact
-from scatter.errors import StoreRefused, StoreUnavailable, UsageError
+from scatter.errors import StoreUnavailable
 from scatter.locks import ForkSafeLock
-from scatter.store.dial import code_of, hang_up
+from scatter.store.dial import hang_up
+from scatter.store.faults import Faults, _BusyError, _LaterError, _StrayedError
 from scatter.store.topology import Route, route_to
 
 Command = tuple[Any, ...]
@@ -87,6 +88,7 @@ class Link:
             connect_timeout_s=connect_timeout_s,
             reply_timeout_s=reply_timeout_s,
         )
+        self._faults = Faults(self.address, may_move=self._route.may_move)
         self._checked_at = 0.0
         self._lock = ForkSafeLock()
         self._connection: Any = None
@@ -182,10 +184,10 @@ class Link:
             replies = _replies(connection, len(commands))
         except (redis.RedisError, OSError, AttributeError) as error:
             self.close()
-            raise self._translated(error) from error
+            raise self._faults(error) from error
         for position, (command, reply) in enumerate(zip(commands, replies, strict=True)):
             if isinstance(reply, redis.RedisError):  # LOADING is no ResponseError to redis-py
-                translated = self._translated(reply, command)
+                translated = self._faults(reply, command)
                 if isinstance(translated, _StrayedError):
                     self.close()
                 if position not in lenient or isinstance(translated, (_BusyError, _StrayedError)):
@@ -202,7 +204,7 @@ class Link:
                 connection = self._route.connect()
             except (redis.RedisError, OSError, AttributeError, TypeError, ValueError) as error:
                 # whatever answers there may not be a Redis: redis-py then fails in many ways
-                raise self._translated(error) from error
+                raise self._faults(error) from error
             connection._parser.set_pubsub_push_handler(self._take_push)
             self.database = int(getattr(connection, "db", 0) or 0)
             self._connection, self._pid = connection, os.getpid()
@@ -252,10 +254,10 @@ class Link:
                     replies.append(_reply(connection))
             except (redis.RedisError, OSError, AttributeError) as error:
                 self.close()
-                raise self._translated(error) from error
+                raise self._faults(error) from error
         for reply in replies:
             if isinstance(reply, redis.ResponseError):
-                raise self._translated(reply, ("SUBSCRIBE", *channels)) from reply
+                raise self._faults(reply, ("SUBSCRIBE", *channels)) from reply
 
     def unsubscribe(self, channel: str) -> None:
         """End one subscription."""
@@ -265,7 +267,7 @@ class Link:
                 _send(connection, [("UNSUBSCRIBE", channel)])
             except (redis.RedisError, OSError, AttributeError) as error:
                 self.close()
-                raise self._translated(error) from error
+                raise self._faults(error) from error
 
     def wait(self, timeout_s: float, wake_fd: int) -> bool:
         """Wait until a notification is there, `wake_fd` can be read, or the time is up.
@@ -287,7 +289,7 @@ class Link:
             return self._wait(timeout_s, wake_fd)
         except (redis.RedisError, OSError, AttributeError) as error:
             self.close()
-            raise self._translated(error) from error
+            raise self._faults(error) from error
 
     def _wait(self, timeout_s: float, wake_fd: int) -> bool:
         connection = self._connection
@@ -321,97 +323,6 @@ class Link:
         if push and push[0] == b"message":
             self._pushes.append((_text(push[1]), _text(push[2])))
         return _PUSH
-
-    # errors ------------------------------------------------------------------------------
-
-    def _translated(self, error: BaseException, command: Command = ()) -> Exception:
-        """Return one of our errors for one of redis-py's or the system's."""
-        if isinstance(error, UsageError):  # of a log-in that is set up wrong
-            return StoreUnavailable(str(error), url=self.address)
-        text = redact(str(error))
-        later = self._later(error, text)
-        if later is not None:
-            return later
-        if "unknown command" in text and "HELLO" in text:
-            return StoreUnavailable(
-                f"{self.address} is older than Redis 6. Use Redis 6 or later, or Valkey.",
-                url=self.address,
-            )
-        if isinstance(error, redis.AuthenticationError):
-            return StoreRefused(
-                f"{self.address} denied the log-in ({text}). Check user and password."
-            )
-        if isinstance(error, redis.ResponseError):
-            return self._refused(text, code_of(error), command)
-        return self._unreachable(text or type(error).__name__)
-
-    def _unreachable(self, text: str) -> StoreUnavailable:
-        """Return the error of a server that cannot be talked to."""
-        found = f"No Redis answers at {self.address} ({text}). "
-        advice = (
-            "Is it running? For one of your own, use the address local:// "
-            "(or run `scatter server`)."
-        )
-        if "[SSL" in text:
-            found = f"TLS with {self.address} failed ({text}). "
-            advice = (
-                "Check who vouches for its certificate (SCATTER_REDIS_CA_FILE), that it has the "
-                "host's name, and whether the server asks for a certificate of this client "
-                "(SCATTER_REDIS_CERT_FILE, SCATTER_REDIS_KEY_FILE)."
-            )
-        return StoreUnavailable(found + advice, url=self.address)
-
-    def _refused(self, text: str, code: str, command: Command) -> StoreRefused:
-        """Return the error of a command that the server denied; it says who may, if that is it."""
-        name, key = [*map(_text, command[:2]), "", ""][:2]
-        advice = "Check its memory, and that it is no replica."
-        if code == "NOPERM":
-            advice = f"Check the rights of its user (ACL){_who_may(name, key)}."
-        message = f"{self.address} refused {name or 'a command'}: {text.rstrip('.')}. {advice}"
-        word = code if code.isupper() else ""
-        return StoreRefused(message, command=name, key=key, code=word)
-
-    def _later(self, error: BaseException, text: str) -> _LaterError | None:
-        """Return the error of something that passes by itself; None if it is no such thing."""
-        if isinstance(error, redis.BusyLoadingError) or text.startswith("BUSY"):
-            return _BusyError(f"{self.address} is busy: {text}. Try again when it is done.")
-        code = code_of(error) if self._route.may_move else ""
-        if code in _MOVING:
-            return _KeysMovingError(
-                f"Keys of {self.address} are on their way to another node "
-                f"({code}: {text}). Try again; if this lasts, look at the "
-                "migration of its slots.",
-                url=self.address,
-            )
-        if code in _STRAYED:
-            return _StrayedError(
-                f"The server of {self.address} that was asked is not the right one now "
-                f"({code}: {text}), and no other was found yet. Try again; if this "
-                "lasts, look at its failover or its slots.",
-                url=self.address,
-            )
-        return None
-
-
-class _LaterError(StoreUnavailable):
-    """Worth asking again soon."""
-
-
-class _BusyError(_LaterError):
-    """The server is loading its data or running a script."""
-
-
-class _KeysMovingError(_LaterError):
-    """The server is the right one, and is about to hand the slot over: what it lacks is there."""
-
-
-class _StrayedError(_LaterError):
-    """The server is not the right one now; another one is, or will be soon."""
-
-
-_MOVING = frozenset({"ASK", "TRYAGAIN"})
-_STRAYED = frozenset({"READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "MOVED"})
-"""What a server says first when it is not the right one (redis-py's classes: `code_of`)."""
 
 
 def _send(connection: Any, commands: Sequence[Command]) -> None:
@@ -475,18 +386,6 @@ def _reply(connection: Any) -> Any:
 
 _PUSH = object()
 """What reading gives where a notification came and no reply."""
-
-
-def _who_may(command: str, key: str) -> str:
-    """Return which roles may do what this account may not."""
-    from scatter.store.acl import roles_that_may
-
-    roles = roles_that_may(command, key)
-    if not roles:
-        return ": no role of `scatter acl` includes this"
-    *others, last = roles
-    named = f"{', '.join(others)} or {last}" if others else last
-    return f": an account with the role {named} may, `scatter acl` prints its rules"
 
 
 def _text(value: Any) -> str:

@@ -31,7 +31,8 @@ from typing import Any
 
 from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.store.doorbell import RedisDoorbell
-from scatter.store.link import BUSY_PAUSE_S, BUSY_S, Command, Link, _KeysMovingError
+from scatter.store.faults import _KeysMovingError
+from scatter.store.link import BUSY_PAUSE_S, BUSY_S, Command, Link
 from scatter.store.port import NO_HINTS, Hints, Tail
 
 RECENT_BYTES = 64 << 10
@@ -98,7 +99,7 @@ class RedisStore:
             asked["snapshot"] = ("GET", self.key("snapshot"))
         hints = [number for number, name in enumerate(asked) if name in ("snapshot", "recent")]
         replies = self.link.run(list(asked.values()), lenient=hints)
-        found: dict[str, Any] = dict(zip(asked, replies, strict=True))
+        found = dict(zip(asked, replies, strict=True))
         entries = _until_none(found.get("entries", ()))
         end = after + len(entries)
         tip = found.get("tip", end + (len(entries) == limit))
@@ -133,6 +134,10 @@ class RedisStore:
         while True:
             try:
                 return self._append(sequence, entry, bundles, hints)
+            except StoreRefused as refusal:  # the server has dropped the transaction as a whole
+                if not self._withhold(refusal):
+                    raise
+                continue
             except _KeysMovingError:  # in a cluster, and nothing was written
                 if time.monotonic() > deadline:
                     raise
@@ -155,10 +160,6 @@ class RedisStore:
         self._guard = _UNGUARDED  # whatever comes of EXEC, it ends the watch
         try:
             *_, done, _, is_there = self.link.run(commands, again=False)
-        except StoreRefused as refusal:  # the server has dropped the transaction as a whole
-            if not self._withhold(refusal):
-                raise
-            return self._append(sequence, entry, bundles, hints)
         except StoreUnavailable as error:
             (found,) = self.entries([sequence])
             if found is None and isinstance(error, _KeysMovingError):
