@@ -33,7 +33,7 @@ from scatter._version import __version__
 from scatter.cli import main
 from scatter.cli.app import cli
 from scatter.cli.output import SCHEMA, ago, number_of, short
-from scatter.config import DEFAULT_NAMESPACE, DEFAULT_URL
+from scatter.config import DEFAULT_NAMESPACE, DEFAULT_URL, SETTINGS
 from scatter.log import Journal
 from scatter.model import ProcessReport, Refusal
 from scatter.releases import Releases
@@ -1439,15 +1439,7 @@ def test_everything_that_lists_has_json(pushed: Shell) -> None:
     status = pushed("status", "--json").json("status")
     assert (status["sequence"], len(status["functions"]), status["processes"]) == (2, 2, [])
     settings = pushed("config", "--json").json("settings")
-    assert [s["name"] for s in settings] == [
-        "redis_url",
-        "namespace",
-        "author",
-        "paths",
-        "track",
-        "labels",
-        "cache",
-    ]
+    assert [s["name"] for s in settings] == list(SETTINGS)
 
 
 def test_what_changes_something_has_json_too(pushed: Shell) -> None:
@@ -1644,7 +1636,7 @@ def test_an_unknown_setting_is_named_with_those_that_exist(shell: Shell) -> None
         2,
         "",
         f"Error: {shell.folder / 'pyproject.toml'}: [tool.scatter] has the unknown setting "
-        "'namespcae'. Known are: redis_url, namespace, author, paths, track, labels, cache.\n",
+        f"'namespcae'. Known are: {', '.join(SETTINGS)}.\n",
     )
 
 

@@ -76,7 +76,7 @@ def acl_(
     ask: bool,
     password_file: Path | None,
 ) -> None:
-    """Print the rules of Redis accounts that may do no more than their role needs.
+    """Print rules of Redis accounts, least right for each role.
 
     The roles: reader (lists and watches), agent (follows the log, and reports what its process
     runs), pusher (releases; adds, and never changes or removes), janitor (releases and deletes).
@@ -87,7 +87,7 @@ def acl_(
     scatter -n shop acl --role agent --password-file agent.password | redis-cli
     scatter -n shop acl --role agent --process web-1-
     scatter -n shop acl --role pusher --role agent --user ann --ask
-    scatter -n shop acl --file       lines for the file that the setting `aclfile` names
+    scatter -n shop acl --file       lines for the server's aclfile
     """
     settings = settings_of(ctx)
     roles = cast("tuple[Role, ...]", tuple(r for r in ROLES if not chosen or r in chosen))

@@ -38,7 +38,7 @@ _STATE, _CHECK = 11, 15
 @as_json
 @click.pass_context
 def doctor_(ctx: click.Context, role: Role | None, as_json: bool) -> None:
-    """Check everything that scatter needs, and say what to do about what is found.
+    """Check all that scatter needs, and say what to do about it.
 
     The server: version, part (master, replica, cluster, sentinels), latency, clock, memory, what it
     keeps on disk, notifications. TLS and certificates. The account and its rights. The namespace.
