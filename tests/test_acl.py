@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from fleets import Cluster, Sentinels
 from support import start_python, wait_until
 
+from scatter.access import Access
 from scatter.cli.app import cli
 from scatter.errors import StoreRefused, StoreUnavailable, UsageError
 from scatter.log import Journal
@@ -609,7 +610,16 @@ def test_in_a_group_of_servers_each_account_does_its_work_and_lacks_nothing(
                 words = rules([role], "shop", scheme=scheme)
                 node.run("ACL", "SETUSER", role, "reset", "on", f">{PASSWORD}", *words)
             node.run("CONFIG", "SET", "notify-keyspace-events", "Kh")
-        stores = {r: RedisStore(f"{scheme}://{r}:{PASSWORD}@{rest}", "shop") for r in ROLES}
+        file = tmp_path / "password"
+        file.write_text(PASSWORD)
+        stores = {
+            role: RedisStore(
+                f"{scheme}://{role}@{rest}",
+                "shop",
+                access=Access(redis_password_file=str(file)),
+            )
+            for role in ROLES
+        }
         bell = stores["agent"].doorbell()
         bell.listen()
         assert bell.works

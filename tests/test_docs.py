@@ -23,6 +23,7 @@ from support import ROOT, wait_until
 
 from scatter.cli.app import cli
 from scatter.config import _ENVIRONMENT, SETTINGS
+from scatter.doctor import CHECKS
 from scatter.errors import ScatterError
 from scatter.server import ping, runtime_dir
 
@@ -173,6 +174,12 @@ def test_every_setting_is_in_the_table_with_its_variables() -> None:
 
     assert listed == _ENVIRONMENT
     assert set(listed) == set(SETTINGS)
+
+
+def test_every_check_of_the_doctor_is_on_its_page_in_its_order() -> None:
+    listed = [names_in(row[0])[0] for row in rows(ROOT / "docs" / "doctor.md")]
+
+    assert listed == [check.name for check in CHECKS]
 
 
 LOGGING = {"debug", "info", "warning", "error", "exception", "level"}
