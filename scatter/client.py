@@ -73,9 +73,10 @@ class Client:
         """The verbs on the log, connected to the store when they are used."""
         with self._lock:
             if self._releases is None:
-                store = open_store(self.settings.redis_url, self.settings.namespace)
-                author = self.settings.author or default_author()
-                journal = open_journal(self.settings, store, signer=self._signer)
+                settings = self.settings
+                store = open_store(settings.redis_url, settings.namespace, access=settings.access)
+                author = settings.author or default_author()
+                journal = open_journal(settings, store, signer=self._signer)
                 self._releases = Releases(journal, author=author, git=head_commit)
             return self._releases
 

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from scatter.access import Access
 from scatter.errors import UsageError
 from scatter.groups import GROUP_SCHEMES, is_group, parse_group
 
 DEFAULT_URL = "redis://localhost:6379"
 DEFAULT_NAMESPACE = "default"
 
+_OF_ACCESS = tuple(f.name for f in fields(Access))
 _ENVIRONMENT = {
     "redis_url": ("SCATTER_REDIS_URL", "REDIS_URL"),
     "namespace": ("SCATTER_NAMESPACE",),
@@ -32,6 +34,11 @@ _ENVIRONMENT = {
     "labels": ("SCATTER_LABELS",),
     "cache": ("SCATTER_CACHE",),
     "trust": ("SCATTER_TRUST",),
+    "redis_username": ("SCATTER_REDIS_USERNAME",),
+    "redis_password_file": ("SCATTER_REDIS_PASSWORD_FILE",),
+    "redis_ca_file": ("SCATTER_REDIS_CA_FILE",),
+    "redis_cert_file": ("SCATTER_REDIS_CERT_FILE",),
+    "redis_key_file": ("SCATTER_REDIS_KEY_FILE",),
 }
 _DEFAULTS: dict[str, Any] = {
     "redis_url": DEFAULT_URL,
@@ -42,6 +49,7 @@ _DEFAULTS: dict[str, Any] = {
     "labels": (),
     "cache": "",
     "trust": "on",
+    **dict.fromkeys(_OF_ACCESS, ""),
 }
 _LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+", "labels": r"\s*,\s*"}
 """Settings that are lists, and what separates their values in one text."""
@@ -64,6 +72,8 @@ class Settings:
         labels: What a process is, as `key=value`, for rollouts and for people.
         cache: Directory in which agents keep the last known good versions; empty: nowhere.
         trust: `on`: releases are signed, and only those of trusted keys are run; or `off`.
+        redis_username, redis_password_file, redis_ca_file, redis_cert_file, redis_key_file: As in
+            `Access`.
         origins: Setting → where its value came from.
 
     """
@@ -76,6 +86,11 @@ class Settings:
     labels: tuple[str, ...] = ()
     cache: str = ""
     trust: str = "on"
+    redis_username: str = ""
+    redis_password_file: str = ""
+    redis_ca_file: str = ""
+    redis_cert_file: str = ""
+    redis_key_file: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -102,6 +117,11 @@ class Settings:
     def same_as(self, other: Settings) -> bool:
         """Return whether all values are the same, wherever they came from."""
         return replace(self, origins={}) == replace(other, origins={})
+
+    @property
+    def access(self) -> Access:
+        """What gets one into the server beside its URL."""
+        return Access(**{name: getattr(self, name) for name in _OF_ACCESS})
 
     def shown(self) -> Iterator[tuple[str, str, str]]:
         """Yield (setting, value for people, origin); passwords are hidden."""
@@ -153,6 +173,11 @@ def redact(url: str) -> str:
         return re.sub(r"(://[^/@:,?]*).*", r"\1:***", url, flags=re.S)
     url = re.sub(r"(://[^/@:]*):.*(?=@)", r"\1:***", url, flags=re.S)
     return re.sub(rf"({_HIDDEN_VALUE})[^&]*", r"\1***", url, flags=re.I)
+
+
+def has_secret(url: str) -> bool:
+    """Return whether an address has something in it that must not be shown."""
+    return redact(url) != url
 
 
 def _project_file(folder: Path) -> Path | None:
@@ -311,6 +336,13 @@ def _databases(parts: SplitResult) -> list[str]:
     """Return the texts that choose a database in a URL."""
     path = parts.path.strip("/") if parts.scheme in ("redis", "rediss") else ""
     return [*([path] if path else []), *parse_qs(parts.query).get("db", [])]
+
+
+def database_of(url: str) -> int:
+    """Return the number of the database that an address chooses."""
+    if is_group(url):
+        return int(parse_group(url).url.partition("?")[0].rpartition("/")[2])
+    return int((_databases(urlsplit(url)) or ["0"])[-1])
 
 
 _HIDDEN_VALUE = r"[?&][^=&]*(?:password|secret|token)[^=&]*="

@@ -23,10 +23,11 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scatter.access import NO_ACCESS
 from scatter.errors import ScatterError
 
 WORKERS = 2
@@ -133,10 +134,12 @@ class _Stage:
         from scatter.config import resolve
         from scatter.server import EmbeddedServer
 
+        login = asdict(NO_ACCESS)  # whatever is set is for another server
+
         shutil.copytree(example_folder(), self.shop, ignore=shutil.ignore_patterns("__pycache__"))
         server = EmbeddedServer.start(self.folder / "data", socket=self.folder / "redis.sock")
         self._stack.callback(server.stop)
-        self.settings = resolve(redis_url=server.url, namespace=NAMESPACE, author="you")
+        self.settings = resolve(redis_url=server.url, namespace=NAMESPACE, author="you", **login)
         self.say(f"  server      an embedded one, on {server.url.partition('?')[0]}")
         for _ in range(WORKERS):
             self._start_worker()
@@ -152,7 +155,8 @@ class _Stage:
     def _start_worker(self) -> None:
         from scatter.server import death_with_parent, end
 
-        environment = os.environ | {
+        environment = os.environ | {f"SCATTER_{name.upper()}": "" for name in asdict(NO_ACCESS)}
+        environment |= {
             "SCATTER_REDIS_URL": self.settings.redis_url,
             "SCATTER_NAMESPACE": NAMESPACE,
         }

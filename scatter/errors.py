@@ -70,7 +70,20 @@ class StoreUnavailable(ScatterError, ConnectionError):
 
 
 class StoreRefused(ScatterError, PermissionError):
-    """The store answered, and denied the command (rights, memory, read-only replica)."""
+    """The store answered, and denied the command (rights, memory, read-only replica).
+
+    Attributes:
+        command: Name of the command, where one was denied.
+        key: The key that it was for, where it has one.
+        code: Word with which the server began its answer, such as `NOPERM`; may be empty.
+
+    """
+
+    def __init__(self, message: str, *, command: str = "", key: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.command = command
+        self.key = key
+        self.code = code
 
 
 class NotFound(ScatterError, KeyError):

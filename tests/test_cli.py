@@ -33,7 +33,7 @@ from scatter._version import __version__
 from scatter.cli import main
 from scatter.cli.app import cli
 from scatter.cli.output import SCHEMA, ago, number_of, short
-from scatter.config import DEFAULT_NAMESPACE, DEFAULT_URL
+from scatter.config import DEFAULT_NAMESPACE, DEFAULT_URL, SETTINGS
 from scatter.model import ProcessReport, Refusal
 from scatter.releases import Releases
 from scatter.reports import read_reports, write_report
@@ -1315,6 +1315,9 @@ def test_a_password_is_never_shown(shell: Shell) -> None:
     assert done.code == 3
     assert "s3cret" not in done.err
     assert "redis://ann:***@127.0.0.1:1/0" in done.err
+    assert "can be read by all users of this machine" in done.err
+    quiet = shell("list", SCATTER_REDIS_URL="redis://ann:s3cret@127.0.0.1:1/0")
+    assert "can be read by all users" not in quiet.err
 
 
 def swapped() -> list[tuple[str, str]]:
@@ -1369,7 +1372,8 @@ def test_a_store_that_denies_writing_is_a_message(shell: Shell, releases: Releas
     link.run([("ACL", "SETUSER", namespace, "on", ">pw", "~*", "&*", "+@read", "+@connection")])
     try:
         path = shell.environment["SCATTER_REDIS_URL"].removeprefix("unix://")
-        done = shell("-u", f"unix://{namespace}:pw@{path}", "push", "--wait", "0")
+        url = f"unix://{namespace}:pw@{path}"
+        done = shell("push", "--wait", "0", SCATTER_REDIS_URL=url)
     finally:
         link.run([("ACL", "DELUSER", namespace)])
 
@@ -1434,16 +1438,7 @@ def test_everything_that_lists_has_json(pushed: Shell) -> None:
     status = pushed("status", "--json").json("status")
     assert (status["sequence"], len(status["functions"]), status["processes"]) == (2, 2, [])
     settings = pushed("config", "--json").json("settings")
-    assert [s["name"] for s in settings] == [
-        "redis_url",
-        "namespace",
-        "author",
-        "paths",
-        "track",
-        "labels",
-        "cache",
-        "trust",
-    ]
+    assert [s["name"] for s in settings] == list(SETTINGS)
 
 
 def test_what_changes_something_has_json_too(pushed: Shell) -> None:
@@ -1640,7 +1635,7 @@ def test_an_unknown_setting_is_named_with_those_that_exist(shell: Shell) -> None
         2,
         "",
         f"Error: {shell.folder / 'pyproject.toml'}: [tool.scatter] has the unknown setting "
-        "'namespcae'. Known are: redis_url, namespace, author, paths, track, labels, cache.\n",
+        f"'namespcae'. Known are: {', '.join(SETTINGS)}.\n",
     )
 
 

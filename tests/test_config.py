@@ -57,6 +57,11 @@ def test_each_layer_goes_over_the_one_below_and_says_so(
         ("labels", "", "default"),
         ("cache", "", "default"),
         ("trust", "on", "default"),
+        ("redis_username", "", "default"),
+        ("redis_password_file", "", "default"),
+        ("redis_ca_file", "", "default"),
+        ("redis_cert_file", "", "default"),
+        ("redis_key_file", "", "default"),
     ]
 
 
@@ -168,7 +173,7 @@ def test_an_unknown_setting_in_the_file_is_named_with_the_known_ones(tmp_path: P
         resolve(start=tmp_path)
     assert str(caught.value) == (
         f"{file}: [tool.scatter] has the unknown setting 'namespac'. "
-        "Known are: redis_url, namespace, author, paths, track, labels, cache."
+        f"Known are: {', '.join(SETTINGS)}."
     )
 
 

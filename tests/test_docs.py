@@ -22,6 +22,8 @@ from scatter_agent.tell import tell
 from support import ROOT, wait_until
 
 from scatter.cli.app import cli
+from scatter.config import _ENVIRONMENT, SETTINGS
+from scatter.doctor import CHECKS
 from scatter.errors import ScatterError
 from scatter.server import ping, runtime_dir
 
@@ -161,6 +163,23 @@ def test_the_reasons_that_are_tried_again_are_those_that_the_page_names() -> Non
 
     assert set(names_in(named.rpartition(" so ")[2])) == RETRIED
     assert pauses == [RETRY_S, 2 * RETRY_S, 4 * RETRY_S, MAX_RETRY_S]
+
+
+def test_every_setting_is_in_the_table_with_its_variables() -> None:
+    listed = {
+        names_in(row[0])[0]: tuple(names_in(re.sub(r"\(.*?\)", "", row[1])))
+        for row in rows(ROOT / "docs" / "settings.md")
+        if len(row) == 4
+    }
+
+    assert listed == _ENVIRONMENT
+    assert set(listed) == set(SETTINGS)
+
+
+def test_every_check_of_the_doctor_is_on_its_page_in_its_order() -> None:
+    listed = [names_in(row[0])[0] for row in rows(ROOT / "docs" / "doctor.md")]
+
+    assert listed == [check.name for check in CHECKS]
 
 
 LOGGING = {"debug", "info", "warning", "error", "exception", "level"}

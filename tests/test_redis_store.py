@@ -348,7 +348,7 @@ def test_a_user_without_the_right_to_write_can_read_and_is_told_what_is_denied(
     assert message.startswith(f"{reader.address} refused SETNX: ")
     assert "Check the rights of its user (ACL)" in message
     assert "s3cret" not in message
-    with pytest.raises(StoreRefused, match="refused ZADD"):
+    with pytest.raises(StoreRefused, match="refused HSET"):
         reader.write_report("p1", b"report", 60)
     assert reader.read(0).entries == (b"one",), "the connection goes on"
     assert owner.read(0).tip == 1

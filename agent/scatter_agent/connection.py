@@ -63,7 +63,7 @@ class Connection:
         settings = self._settings
         memory = settings.redis_url.startswith("memory:")  # it has no connections to be named
         named = {} if memory else {"name": f"scatter-agent-{os.getpid()}"}
-        return open_store(settings.redis_url, settings.namespace, **named)
+        return open_store(settings.redis_url, settings.namespace, access=settings.access, **named)
 
     @property
     def sequence(self) -> int | None:

@@ -29,6 +29,8 @@ _COMMANDS = {
     "status": "status",
     "keys": "keys",
     "config": "read",
+    "acl": "acl",
+    "doctor": "doctor",
     "server": "run",
     "demo": "run",
     "completion": "run",
@@ -64,7 +66,7 @@ class Lazy(click.Group):
 @click.option("-u", "--redis-url", metavar="URL", help="redis://, rediss://, unix:// or local://")
 @click.option("-n", "--namespace", metavar="NAME", help="Which application's functions.")
 @click.version_option(__version__, "-V", "--version", message="scatter %(version)s")
-def cli(redis_url: str | None, namespace: str | None) -> None:
+def cli(redis_url: str | None, namespace: str | None) -> None:  # noqa: ARG001 - see `settings_of`
     """Live-reloadable functions for Python, through Redis.
 
     \b
@@ -74,7 +76,17 @@ def cli(redis_url: str | None, namespace: str | None) -> None:
     scatter diff score               what the live version changed
     scatter rollback score           back to the version before, everywhere
     scatter status                   which process runs what
+    scatter doctor                   what is in the way, and what to do
     """
+    from scatter.config import has_secret
+
+    if redis_url and has_secret(redis_url):
+        from scatter.cli.output import say
+
+        say(
+            "The password in --redis-url can be read by all users of this machine. Use "
+            "SCATTER_REDIS_URL, or SCATTER_REDIS_PASSWORD_FILE with a file of yours."
+        )
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scatter.access import NO_ACCESS, Access
 from scatter.config import check_url
 from scatter.locks import ForkSafeLock
 
@@ -18,7 +19,7 @@ _memories: dict[tuple[str, str], MemoryStore] = {}
 _lock = ForkSafeLock()
 
 
-def open_store(url: str, namespace: str, **options: Any) -> Store:
+def open_store(url: str, namespace: str, *, access: Access = NO_ACCESS, **options: Any) -> Store:
     """Return the store at a URL. Nothing is connected yet, but for `local://`.
 
     Args:
@@ -27,6 +28,7 @@ def open_store(url: str, namespace: str, **options: Any) -> Store:
             embedded server, which is started if need be; `memory://NAME` for one in this process,
             shared by that name.
         namespace: The namespace.
+        access: Log-in and certificates beside the URL; not for `local://` and `memory://`.
         **options: Of `RedisStore`.
 
     Raises:
@@ -40,10 +42,10 @@ def open_store(url: str, namespace: str, **options: Any) -> Store:
     if scheme == "local":
         from scatter.server import local_url
 
-        url = local_url()
+        url, access = local_url(), NO_ACCESS
     from scatter.store.redis import RedisStore
 
-    return RedisStore(url, namespace, **options)
+    return RedisStore(url, namespace, access=access, **options)
 
 
 def _memory(url: str, namespace: str) -> MemoryStore:

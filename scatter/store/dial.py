@@ -5,6 +5,7 @@ Not here: which server to connect to (`topology`), and what is done with the con
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import redis
@@ -15,12 +16,14 @@ from redis.exceptions import (
     ClusterDownError,
     MasterDownError,
     MovedError,
+    NoPermissionError,
     ReadOnlyError,
     TryAgainError,
 )
 from redis.retry import Retry
 
 from scatter import native
+from scatter.access import NO_ACCESS, Access
 from scatter.config import redact
 from scatter.errors import UsageError
 
@@ -35,6 +38,7 @@ class Dialer:
         name: str,
         connect_timeout_s: float,
         reply_timeout_s: float,
+        access: Access = NO_ACCESS,
         login: dict[str, str] | None = None,
         shown: str = "",
     ) -> None:
@@ -45,32 +49,30 @@ class Dialer:
             name: Client name, as `CLIENT LIST` shows it.
             connect_timeout_s: How long connecting may take.
             reply_timeout_s: How long a reply may take.
+            access: Log-in and certificates beside the URL.
             login: `username` and `password`, where the URL does not have them.
             shown: What errors show in place of the URL.
 
         Raises:
-            UsageError: The URL is malformed.
+            UsageError: The URL is malformed, or a file of `access` cannot be used.
 
         """
-        ours: dict[str, Any] = {
-            "protocol": 3,
-            "client_name": name,
-            "socket_timeout": reply_timeout_s,
-            "socket_connect_timeout": connect_timeout_s,
-            "retry": Retry(NoBackoff(), 0),
-            "health_check_interval": 0,
-            "decode_responses": False,
-            **_parser(),
-            **_quiet(),
-        }
+        ours = {"client_name": name, "socket_timeout": reply_timeout_s, **_plain()}
+        ours["socket_connect_timeout"] = connect_timeout_s
         if url.startswith("unix://"):
             del ours["socket_connect_timeout"]
         try:
             pool = redis.ConnectionPool.from_url(url)
             given = {k: v for k, v in pool.connection_kwargs.items() if k not in _NOT_OURS}
             self._kind: Any = pool.connection_class
-            self._options = {**given, **(login or {}), **ours}
+            given |= login or {}
+            is_tls = issubclass(self._kind, redis.SSLConnection)
+            tls = {} if url.startswith("unix://") else access.tls(given, is_tls=is_tls)
+            self._options = {**given, **tls, **ours}
+            self._access = access
             self()
+        except UsageError:
+            raise
         except (ValueError, TypeError, redis.RedisError):
             # what they say of it may have a part of the password
             raise UsageError(
@@ -80,12 +82,30 @@ class Dialer:
             ) from None
 
     def __call__(self, **instead: Any) -> Any:
-        """Return a new connection, with these options in place of the URL's."""
+        """Return a new connection, with these options in place of the URL's.
+
+        Raises:
+            UsageError: The password cannot be read.
+
+        """
         kind = native.with_native_sockets(self._kind)
-        return kind(**{**self._options, **instead})
+        login = {} if "password" in instead else self._access.login(self._options)
+        return kind(**{**self._options, **login, **instead})
 
 
 _NOT_OURS = frozenset({"maint_notifications_config", "maint_notifications_pool_handler"})
+
+
+def _plain() -> dict[str, Any]:
+    """Return what switches redis-py's own habits off."""
+    return {
+        "protocol": 3,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+        "decode_responses": False,
+        **_parser(),
+        **_quiet(),
+    }
 
 
 def _parser() -> dict[str, Any]:
@@ -99,12 +119,17 @@ def _parser() -> dict[str, Any]:
 
 
 def _quiet() -> dict[str, Any]:
-    """Return what keeps redis-py 7 and later from asking for maintenance notifications."""
+    """Return what keeps redis-py from saying what it is, and from asking for maintenance
+    notifications (7 and later). Accounts may do neither, and servers log what they deny.
+    """
+    known = inspect.signature(redis.connection.AbstractConnection).parameters
+    names = ["driver_info"] if "driver_info" in known else ["lib_name", "lib_version"]
+    quiet: dict[str, Any] = dict.fromkeys(names)
     try:
         from redis.maint_notifications import MaintNotificationsConfig
     except ImportError:
-        return {}
-    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+        return quiet
+    return {**quiet, "maint_notifications_config": MaintNotificationsConfig(enabled=False)}
 
 
 def ask(connection: Any, *command: Any) -> Any:
@@ -128,6 +153,7 @@ _CODES: dict[type[BaseException], str] = {
     TryAgainError: "TRYAGAIN",
     ClusterDownError: "CLUSTERDOWN",
     MasterDownError: "MASTERDOWN",
+    NoPermissionError: "NOPERM",
 }
 
 

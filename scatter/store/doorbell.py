@@ -13,6 +13,7 @@ import socket
 import time
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from scatter import native
 from scatter.errors import StoreRefused
@@ -22,6 +23,26 @@ from scatter.store.port import Ring
 PROBE_S = 1.0
 """How long the doorbell waits for its own ring before it says that there are none."""
 _SETTING = "notify-keyspace-events"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What there is to know of notifications.
+
+    Attributes:
+        flags: The server's setting; None where this account may not read it.
+        missing: Letters that the setting lacks.
+        refusal: Why this account may not listen; empty if it may.
+        heard: Whether a write of ours was heard; None where this account may not make it.
+        heard_s: How long that took, in seconds.
+
+    """
+
+    flags: str | None = None
+    missing: str = ""
+    refusal: str = ""
+    heard: bool | None = None
+    heard_s: float = 0.0
 
 
 class RedisDoorbell:
@@ -92,29 +113,57 @@ class RedisDoorbell:
             self._trouble = "" if self._works else _NO_RINGS
         self._generation = self._link.generation
 
+    def examine(self) -> Examined:
+        """Find out what there is to know of notifications; no setting is changed.
+
+        Raises:
+            StoreUnavailable: The server cannot be asked.
+
+        """
+        flags = self._flags()
+        missing = "" if flags is None else _missing(flags)
+        self._link.take_pushes()
+        try:
+            self._link.subscribe([self._channel("log")], only=True)
+        except StoreRefused as error:
+            return Examined(flags=flags, missing=missing, refusal=str(error))
+        began = time.monotonic()
+        heard = self._tried()
+        return Examined(flags=flags, missing=missing, heard=heard, heard_s=time.monotonic() - began)
+
+    def _flags(self) -> str | None:
+        """Return the server's setting; None where it may not be read."""
+        try:
+            (found,) = self._link.run([("CONFIG", "GET", _SETTING)])
+        except StoreRefused:
+            return None
+        return _flags_in(found)
+
     def _channel(self, key: str) -> str:
         return f"__keyspace@{self._link.database}__:{self._prefix}{key}"
 
     def _set_flags(self) -> bool:
         """Add the letters that are missing; return whether the server has them now."""
-        try:
-            (found,) = self._link.run([("CONFIG", "GET", _SETTING)])
-        except StoreRefused:
+        flags = self._flags()
+        if flags is None:
             return False
-        flags = _flags_in(found)
         missing = _missing(flags)
         if not missing:
             return True
         try:
             self._link.run([("CONFIG", "SET", _SETTING, flags + missing)])
-            (found,) = self._link.run([("CONFIG", "GET", _SETTING)])
         except StoreRefused:
             return False
-        return not _missing(_flags_in(found))
+        flags = self._flags()
+        return flags is not None and not _missing(flags)
 
     def _probe(self) -> bool:
-        """Write a key of our own and listen for it."""
-        key = f"process:probe-{secrets.token_hex(6)}"
+        """Return whether a key of our own is heard of when it is written."""
+        return bool(self._tried())
+
+    def _tried(self) -> bool | None:
+        """Write a key of our own and listen for it; None where that may not be done."""
+        key = f"process:{socket.gethostname()}-probe-{secrets.token_hex(6)}"  # as processes have
         channel = self._channel(key)
         try:
             self._link.subscribe([channel])
@@ -126,7 +175,7 @@ class RedisDoorbell:
                 ]
             )
         except StoreRefused:
-            return False
+            return None
         deadline = time.monotonic() + self._probe_s
         heard = self._sort(channel)
         while not heard and time.monotonic() < deadline:

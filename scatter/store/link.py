@@ -27,10 +27,12 @@ import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
 from scatter import native
+from scatter.access import NO_ACCESS, Access
 from scatter.config import redact
-from scatter.errors import StoreRefused, StoreUnavailable
+from scatter.errors import StoreUnavailable
 from scatter.locks import ForkSafeLock
-from scatter.store.dial import code_of, hang_up
+from scatter.store.dial import hang_up
+from scatter.store.faults import Faults, _BusyError, _LaterError, _StrayedError
 from scatter.store.topology import Route, route_to
 
 Command = tuple[Any, ...]
@@ -60,6 +62,7 @@ class Link:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         reply_timeout_s: float = REPLY_TIMEOUT_S,
         key: str = "scatter",
+        access: Access = NO_ACCESS,
         route: Route | None = None,
     ) -> None:
         """Remember where to connect to.
@@ -70,6 +73,7 @@ class Link:
             connect_timeout_s: How long connecting may take.
             reply_timeout_s: How long a reply may take.
             key: A hash of the namespace, by which a cluster knows the slot.
+            access: Log-in and certificates beside the URL.
             route: Finds the server, in place of what the URL says.
 
         Raises:
@@ -81,9 +85,11 @@ class Link:
             url,
             key,
             name=name,
+            access=access,
             connect_timeout_s=connect_timeout_s,
             reply_timeout_s=reply_timeout_s,
         )
+        self._faults = Faults(self.address, may_move=self._route.may_move)
         self._checked_at = 0.0
         self._lock = ForkSafeLock()
         self._connection: Any = None
@@ -99,6 +105,12 @@ class Link:
     def connected(self) -> bool:
         """Whether there is a connection of this process, as far as is known."""
         return self._connection is not None and self._pid == os.getpid()
+
+    @property
+    def socket(self) -> Any:
+        """The socket of the connection, opened if need be: to look at, not to use."""
+        with self._lock:
+            return self._connected()._sock
 
     def close(self) -> None:
         """End the connection. Idempotent; the next command opens one again."""
@@ -173,10 +185,10 @@ class Link:
             replies = _replies(connection, len(commands))
         except (redis.RedisError, OSError, AttributeError) as error:
             self.close()
-            raise self._translated(error) from error
+            raise self._faults(error) from error
         for position, (command, reply) in enumerate(zip(commands, replies, strict=True)):
             if isinstance(reply, redis.RedisError):  # LOADING is no ResponseError to redis-py
-                translated = self._translated(reply, str(command[0]))
+                translated = self._faults(reply, command)
                 if isinstance(translated, _StrayedError):
                     self.close()
                 if position not in lenient or isinstance(translated, (_BusyError, _StrayedError)):
@@ -193,7 +205,7 @@ class Link:
                 connection = self._route.connect()
             except (redis.RedisError, OSError, AttributeError, TypeError, ValueError) as error:
                 # whatever answers there may not be a Redis: redis-py then fails in many ways
-                raise self._translated(error) from error
+                raise self._faults(error) from error
             connection._parser.set_pubsub_push_handler(self._take_push)
             self.database = int(getattr(connection, "db", 0) or 0)
             self._connection, self._pid = connection, os.getpid()
@@ -243,10 +255,10 @@ class Link:
                     replies.append(_reply(connection))
             except (redis.RedisError, OSError, AttributeError) as error:
                 self.close()
-                raise self._translated(error) from error
+                raise self._faults(error) from error
         for reply in replies:
             if isinstance(reply, redis.ResponseError):
-                raise self._translated(reply, "SUBSCRIBE") from reply
+                raise self._faults(reply, ("SUBSCRIBE", *channels)) from reply
 
     def unsubscribe(self, channel: str) -> None:
         """End one subscription."""
@@ -256,7 +268,7 @@ class Link:
                 _send(connection, [("UNSUBSCRIBE", channel)])
             except (redis.RedisError, OSError, AttributeError) as error:
                 self.close()
-                raise self._translated(error) from error
+                raise self._faults(error) from error
 
     def wait(self, timeout_s: float, wake_fd: int) -> bool:
         """Wait until a notification is there, `wake_fd` can be read, or the time is up.
@@ -278,7 +290,7 @@ class Link:
             return self._wait(timeout_s, wake_fd)
         except (redis.RedisError, OSError, AttributeError) as error:
             self.close()
-            raise self._translated(error) from error
+            raise self._faults(error) from error
 
     def _wait(self, timeout_s: float, wake_fd: int) -> bool:
         connection = self._connection
@@ -315,77 +327,6 @@ class Link:
         if push and push[0] == b"message":
             self._pushes[_text(push[1]), _text(push[2])] = None
         return _PUSH
-
-    # errors ------------------------------------------------------------------------------
-
-    def _translated(self, error: BaseException, command: str = "") -> Exception:
-        """Return one of our errors for one of redis-py's or the system's."""
-        text = redact(str(error))
-        later = self._later(error, text)
-        if later is not None:
-            return later
-        if "unknown command" in text and "HELLO" in text:
-            return StoreUnavailable(
-                f"{self.address} is older than Redis 6. Use Redis 6 or later, or Valkey.",
-                url=self.address,
-            )
-        if isinstance(error, redis.AuthenticationError):
-            return StoreRefused(
-                f"{self.address} denied the log-in ({text}). Check user and password."
-            )
-        if isinstance(error, redis.ResponseError):
-            return StoreRefused(
-                f"{self.address} refused {command or 'a command'}: {text}. Check the rights of its "
-                "user (ACL), its memory, and that it is no replica."
-            )
-        return StoreUnavailable(
-            f"No Redis answers at {self.address} ({text or type(error).__name__}). "
-            "Is it running? For one of your own, use the address local:// "
-            "(or run `scatter server`).",
-            url=self.address,
-        )
-
-    def _later(self, error: BaseException, text: str) -> _LaterError | None:
-        """Return the error of something that passes by itself; None if it is no such thing."""
-        if isinstance(error, redis.BusyLoadingError) or text.startswith("BUSY"):
-            return _BusyError(f"{self.address} is busy: {text}. Try again when it is done.")
-        code = code_of(error) if self._route.may_move else ""
-        if code in _MOVING:
-            return _KeysMovingError(
-                f"Keys of {self.address} are on their way to another node "
-                f"({code}: {text}). Try again; if this lasts, look at the "
-                "migration of its slots.",
-                url=self.address,
-            )
-        if code in _STRAYED:
-            return _StrayedError(
-                f"The server of {self.address} that was asked is not the right one now "
-                f"({code}: {text}), and no other was found yet. Try again; if this "
-                "lasts, look at its failover or its slots.",
-                url=self.address,
-            )
-        return None
-
-
-class _LaterError(StoreUnavailable):
-    """Worth asking again soon."""
-
-
-class _BusyError(_LaterError):
-    """The server is loading its data or running a script."""
-
-
-class _KeysMovingError(_LaterError):
-    """The server is the right one, and is about to hand the slot over: what it lacks is there."""
-
-
-class _StrayedError(_LaterError):
-    """The server is not the right one now; another one is, or will be soon."""
-
-
-_MOVING = frozenset({"ASK", "TRYAGAIN"})
-_STRAYED = frozenset({"READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "MOVED"})
-"""What a server says first when it is not the right one (redis-py's classes: `code_of`)."""
 
 
 def _send(connection: Any, commands: Sequence[Command]) -> None:

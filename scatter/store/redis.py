@@ -18,6 +18,9 @@ A report is a hash so that writing it raises the same class of notification as t
 process that hears its own report knows that it would hear the log. `recent` spares followers a
 second round trip; a bundle inside the entry would too, but entries can never be removed, and a
 deleted function's code must be.
+
+Who may write which of them, and by which commands: `scatter.store.acl`. What an account may not
+write of the hints is left out; that costs time and is no error.
 """
 
 from __future__ import annotations
@@ -26,15 +29,18 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from scatter.errors import StoreUnavailable
+from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.store.doorbell import RedisDoorbell
-from scatter.store.link import BUSY_PAUSE_S, BUSY_S, Command, Link, _KeysMovingError
+from scatter.store.faults import _KeysMovingError
+from scatter.store.link import BUSY_PAUSE_S, BUSY_S, Command, Link
 from scatter.store.port import NO_HINTS, Hints, Tail
 
 RECENT_BYTES = 64 << 10
 """Bundles of a release that are larger in total are fetched by those who need them."""
 _FORGET_PROCESS_S = 86400
 _FORGET_DEPLOY_S = 90 * 86400
+_HINTS = {("ZADD", "versions"), ("SET", "snapshot"), ("DEL", "recent"), ("HSET", "recent")}
+"""Hints of an append, which is made without those that the account may not write."""
 _UNGUARDED = (0, -1)
 """Generation of the connection, and sequence of the last entry, in which nothing is watched."""
 
@@ -56,6 +62,7 @@ class RedisStore:
         self._prefix = f"scatter:{{{namespace}}}:"
         self.link = Link(url, name=name, key=self.key("log"), **options)
         self._guard = _UNGUARDED
+        self._withheld = set[str]()
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._namespace} at {self.link!r}>"
@@ -92,7 +99,7 @@ class RedisStore:
             asked["snapshot"] = ("GET", self.key("snapshot"))
         hints = [number for number, name in enumerate(asked) if name in ("snapshot", "recent")]
         replies = self.link.run(list(asked.values()), lenient=hints)
-        found: dict[str, Any] = dict(zip(asked, replies, strict=True))
+        found = dict(zip(asked, replies, strict=True))
         entries = _until_none(found.get("entries", ()))
         end = after + len(entries)
         tip = found.get("tip", end + (len(entries) == limit))
@@ -127,6 +134,10 @@ class RedisStore:
         while True:
             try:
                 return self._append(sequence, entry, bundles, hints)
+            except StoreRefused as refusal:  # the server has dropped the transaction as a whole
+                if not self._withhold(refusal):
+                    raise
+                continue
             except _KeysMovingError:  # in a cluster, and nothing was written
                 if time.monotonic() > deadline:
                     raise
@@ -160,6 +171,18 @@ class RedisStore:
         self._guard = (self.link.generation, sequence) if written and is_there else _UNGUARDED
         return written
 
+    def _withhold(self, refusal: StoreRefused) -> bool:
+        """Leave a hint out from now on, if it was one that may not be written here.
+
+        What `delete` forgets is not among them: who may not forget may not delete either.
+        """
+        kind = refusal.key.removeprefix(self._prefix).partition(":")[0]
+        is_hint = (refusal.command, kind) in _HINTS and kind not in self._withheld
+        if refusal.code != "NOPERM" or not is_hint:
+            return False
+        self._withheld.add(kind)
+        return True
+
     def _is_guarded(self, sequence: int) -> bool:
         """Return whether `sequence` was seen to be the next one, and the log is watched since."""
         return self._guard == (self.link.generation, sequence - 1)
@@ -168,14 +191,17 @@ class RedisStore:
         self, sequence: int, bundles: Mapping[str, bytes], hints: Hints
     ) -> list[Command]:
         commands: list[Command] = []
-        for function, number in hints.versions.items():
+        versions = {} if "versions" in self._withheld else hints.versions
+        for function, number in versions.items():
             commands.append(("ZADD", self.key("versions", function), number, sequence))
         for function, numbers in hints.forget.items():
             key = self.key("versions", function)
             commands += [("ZREMRANGEBYSCORE", key, n, n) for n in numbers] or [("DEL", key)]
         commands += [("DEL", self.key("bundle", digest)) for digest in hints.remove]
-        if hints.snapshot:
+        if hints.snapshot and "snapshot" not in self._withheld:
             commands.append(("SET", self.key("snapshot"), sequence))
+        if "recent" in self._withheld:
+            return commands
         recent = [part for item in bundles.items() for part in item]
         commands.append(("DEL", self.key("recent")))
         if recent and sum(map(len, bundles.values())) <= RECENT_BYTES:
@@ -216,7 +242,8 @@ class RedisStore:
     def remove_bundles(self, digests: Iterable[str]) -> None:
         """Remove bundles, also from the hint."""
         keys = [self.key("bundle", digest) for digest in digests]
-        self.link.run([("DEL", self.key("recent"), *keys)])
+        commands: list[Command] = [("DEL", *keys)] if keys else []
+        self.link.run([*commands, ("DEL", self.key("recent"))])  # an account may do each for itself
 
     def versions(
         self, function: str, *, below: int | None = None, above: int | None = None, limit: int = 100
@@ -240,20 +267,20 @@ class RedisStore:
                 ("ZREMRANGEBYSCORE", index, "-inf", now - _FORGET_PROCESS_S),
                 ("HSET", key, "report", report),
                 ("PEXPIRE", key, int(ttl_s * 1000)),
-            ]
+            ],
+            lenient=[0, 1],
         )
 
     def keep_report(self, process: str, ttl_s: float) -> bool:
         """Make a report live longer."""
         key, index = self.key("process", process), self.key("processes")
         commands = [("PEXPIRE", key, int(ttl_s * 1000)), ("ZADD", index, time.time(), process)]
-        return bool(self.link.run(commands)[0])
+        return bool(self.link.run(commands, lenient=[1])[0])
 
     def remove_report(self, process: str) -> None:
         """Remove a report."""
-        self.link.run(
-            [("DEL", self.key("process", process)), ("ZREM", self.key("processes"), process)]
-        )
+        commands = [("DEL", self.key("process", process)), ("ZREM", self.key("processes"), process)]
+        self.link.run(commands, lenient=[1])
 
     def reports(self) -> dict[str, bytes]:
         """Return the reports of all live processes."""
@@ -289,7 +316,8 @@ class RedisStore:
         """Note something of functions of a file."""
         key = self.key("deploy", file)
         fields = [part for item in digests.items() for part in item]
-        self.link.run([("HSET", key, *fields), ("EXPIRE", key, _FORGET_DEPLOY_S)])
+        commands: list[Command] = [("HSET", key, *fields), ("EXPIRE", key, _FORGET_DEPLOY_S)]
+        self.link.run(commands, lenient=[0, 1])
 
     def doorbell(self) -> RedisDoorbell:
         """Return a doorbell on this store's connection."""

@@ -15,7 +15,7 @@ def asker(settings: Settings) -> Ask:
     It keeps one connection, which only the thread that calls it uses; the pusher's own is not
     held up by processes that do not answer.
     """
-    store = open_store(settings.redis_url, settings.namespace)
+    store = open_store(settings.redis_url, settings.namespace, access=settings.access)
     bell = store.doorbell()
 
     def ask(pushed: Pushed, patience_s: float) -> Acks:
