@@ -45,6 +45,12 @@ class Trusted:
     revoked: Revoked
     files: tuple[TrustFile, ...] = field(repr=False)
 
+    def is_current(self) -> bool:
+        """Return whether `load` would read the same: no file was changed, added or removed."""
+        paths = (*home.signers_files(), *home.revoked_files())
+        now = [(path, files.identity_of(path)) for path in paths]
+        return now == [(one.path, one.identity) for one in self.files]
+
 
 def load() -> Trusted:
     """Return what the files of trust of this machine and this user say.
