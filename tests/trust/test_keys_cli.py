@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import re
+import select
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -351,6 +355,39 @@ def test_a_binary_list_is_left_to_ssh_keygen(run: Run, ssh: OpenSSH, own_home: P
     assert done.code == 2
     assert "ssh-keygen -k -u -f" in done.err
     assert (own_home / "revoked_keys").read_bytes() == before
+
+
+def test_a_passphrase_is_asked_for_on_a_terminal_and_not_shown(
+    own_home: Path, ssh: OpenSSH
+) -> None:
+    key = ssh.key("ann", "ed25519", CANARY)
+    line = public(key).line().removesuffix(" ann")
+    Path(f"{key}.pub").unlink()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scatter", "keys", "show"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "SCATTER_SIGNING_KEY_FILE": str(key)},
+        text=True,
+    )
+    os.close(theirs)
+    shown = b""
+    while b"Passphrase of" not in shown:
+        shown += os.read(ours, 4096)
+    os.write(ours, f"{CANARY}\n".encode())
+    out, _ = process.communicate(timeout=60)
+    while select.select([ours], [], [], 0)[0]:
+        try:
+            shown += os.read(ours, 4096)
+        except OSError:  # the other side is closed
+            break
+    os.close(ours)
+
+    assert (process.returncode, out) == (0, f"{line}\n")
+    assert f"Passphrase of {key}" in shown.decode()
+    assert CANARY not in shown.decode()
 
 
 def test_the_hint_of_a_refusal_is_a_command_that_works(run: Run, signers: Path) -> None:
