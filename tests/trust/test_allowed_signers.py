@@ -5,6 +5,7 @@ Everything that is allowed or refused here is put to `ssh-keygen -Y verify` too.
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 
@@ -94,6 +95,31 @@ def test_a_line_allows_what_it_allows_for_ssh_keygen(
     except Untrusted:
         ours = False
     assert ours == theirs
+
+
+FOUND = [(line, who) for line, _, who in LINES if "\n" not in line and '"ann b"' not in line]
+
+
+@pytest.mark.parametrize(("line", "who"), FOUND, ids=range(len(FOUND)))
+def test_a_key_is_found_for_whom_find_principals_finds_it(
+    ssh: OpenSSH, token: Token, line: str, who: str
+) -> None:
+    """Namespaces are left out: `find-principals` looks at none."""
+    line = line.replace("KEY", token.key.line()).replace("OTHER", Token().key.line())
+    bare = re.sub(r'namespaces="[^"]*",?', "", line, flags=re.I).replace(", ", " ")
+    (ssh.folder / "signers").write_text(f"{bare}\n")
+    (ssh.folder / "sig").write_text(sshsig.armor(token.sshsig(b"m")))
+    printed = ssh.run(
+        *("ssh-keygen", "-Y", "find-principals", "-f", "signers", "-s", "sig"),
+        *("-O", f"verify-time={DATE}"),
+        code=None,
+    )
+    try:
+        signed = parse(bare, "signers").find(token.key, PURPOSE, AT)
+    except Untrusted:
+        assert "No principal matched." in printed
+    else:
+        assert signed.line.principals in printed.replace("\n", ",")
 
 
 WRONG = [
@@ -263,8 +289,6 @@ def test_a_pattern_takes_no_exponential_time() -> None:
 
 @given(st.text("ab", max_size=8), st.text("ab*?", max_size=6))
 def test_a_pattern_fits_as_a_regular_expression_would(text: str, pattern: str) -> None:
-    import re
-
     expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     assert fits(text, pattern) == bool(re.fullmatch(expression, text, re.S))
 
