@@ -20,12 +20,12 @@ SERIAL = 42
 
 
 class Signing:
-    """A key, an authority, a certificate of number 42; and what each list makes of it."""
+    """A key, an authority, a numbered certificate; and what each list makes of it."""
 
-    def __init__(self, ssh: OpenSSH) -> None:
+    def __init__(self, ssh: OpenSSH, serial: int = SERIAL) -> None:
         self.ssh = ssh
         self.key, self.ca, self.other = ssh.key("ann"), ssh.key("ca"), ssh.key("other")
-        self.certificate: Certificate = ssh.certify(self.key, self.ca, "-z", SERIAL)
+        self.certificate: Certificate = ssh.certify(self.key, self.ca, "-z", serial)
         raw = private.read(self.key).sign(sshsig.signed_bytes(b"m", PURPOSE))
         self.plain = sshsig.write(public(self.key), PURPOSE, raw)
         self.certified = sshsig.write(self.certificate, PURPOSE, raw)
@@ -114,10 +114,13 @@ def test_certificates_of_another_authority_are_not_meant(signing: Signing, text:
 
 
 def test_a_certificate_without_a_number_is_in_no_range(ssh: OpenSSH) -> None:
-    key, ca = ssh.key("ann"), ssh.key("ca")
-    signed = ssh.certify(key, ca, "-z", 0)
-    found = krl.read(specified(ssh, "serial: 1-100\n", "-s", f"{ca}.pub").read_bytes())
-    assert not found.has(signed)
+    list_ = ssh.folder / "list.krl"
+    list_.write_bytes(header() + certificates(section(0x21, wire.u64(1), wire.u64(2**64 - 1))))
+
+    assert Signing(ssh, serial=0).revoked(list_) == (False, False)
+    for name in ("ann", "ca", "other"):
+        (ssh.folder / name).unlink()
+    assert Signing(ssh, serial=2**64 - 1).revoked(list_) == (False, True)
 
 
 LISTS = [
@@ -219,6 +222,13 @@ def wrong() -> Iterator[tuple[str, bytes]]:
         "a bitmap and more",
         header() + certificates(section(0x22, bytes(8), wire.string(b"\1"), b"\0")),
     )
+    for name, numbers in (("from 0", (0, 9)), ("backwards", (9, 8))):
+        pair = b"".join(map(wire.u64, numbers))
+        yield f"a range {name}", header() + certificates(section(0x21, pair))
+    yield "the serial 0", header() + certificates(section(0x20, wire.u64(0)))
+    for name, first, bits in (("from 0", 0, b"\1"), ("beyond the end", 2**64 - 1, b"\2")):
+        bitmap = section(0x22, wire.u64(first), wire.string(bits))
+        yield f"a bitmap {name}", header() + certificates(bitmap)
     critical = wire.string("new@example.org") + b"\1" + wire.string(b"")
     yield "a critical extension", header() + section(255, critical)
     yield "a critical extension of certificates", header() + certificates(section(0x39, critical))
