@@ -62,6 +62,9 @@ LINES = [
     (f'ann valid-before="{DATE}" KEY', "ann", "ann"),
     (f'ann valid-after="20260101",valid-before="{DATE}",namespaces="*" KEY', "ann", "ann"),
     (f'ann valid-after="{SOONER}",valid-before="{LATER}" KEY x', "ann", "ann"),
+    ("? KEY", "?", "é"),
+    ("?? KEY", "??", "é"),
+    ("é,* KEY", "é *", "é"),
     ('ann namespaces="git" KEY', "wrong-purpose", "ann"),
     ('ann namespaces="" KEY', "wrong-purpose", "ann"),
     ('ann namespaces="*,!scatter-*" KEY', "wrong-purpose", "ann"),
@@ -285,6 +288,13 @@ def test_a_pattern_fits(text: str, pattern: str, expected: bool) -> None:
 
 def test_a_pattern_takes_no_exponential_time() -> None:
     assert not fits("a" * 3000, "*a" * 400 + "b")
+
+
+def test_a_question_mark_is_one_byte() -> None:
+    assert [fits("é", "?"), fits("é", "??"), fits_list("é", "?"), fits_list("é", "é")] == [
+        *(False, True, False, True)
+    ]
+    assert not fits_list("ann", f"{'é' * 512},ann"), "1024 bytes"
 
 
 @given(st.text("ab", max_size=8), st.text("ab*?", max_size=6))

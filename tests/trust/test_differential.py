@@ -164,7 +164,7 @@ def lines(rng: random.Random, case: Case, cases: list[Case]) -> Case:
 def asked(rng: random.Random, case: Case, _: list[Case]) -> Case:
     """Ask for somebody else, for another purpose, about another message."""
     message = rng.choice([case.message, case.message + b" ", b"", case.message[1:]])
-    who = rng.choice([WHO, WHO, "bob", "eve@example.org", "*", "a", f"{WHO},bob", WHO.upper()])
+    who = rng.choice([WHO, WHO, "bob", "eve@example.org", "*", "a", "é", f"{WHO},bob", WHO.upper()])
     purpose = rng.choice([PURPOSE, PURPOSE, "git", f"{PURPOSE}s", PURPOSE.upper(), "*"])
     return replace(case, message=message, who=who, purpose=purpose)
 
