@@ -205,7 +205,7 @@ TIMES = [
 
 @pytest.mark.parametrize(("text", "moment"), TIMES, ids=[t for t, _ in TIMES])
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"])
-@pytest.mark.parametrize("suffix", ["", "Z", "z"])
+@pytest.mark.parametrize("suffix", ["", "Z", "z", "UTC", "utc"])
 def test_times_mean_what_they_mean_to_ssh_keygen(
     ssh: OpenSSH,
     token: Token,
