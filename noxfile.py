@@ -33,6 +33,13 @@ def redis_ends(session: nox.Session, version: str) -> None:
 
 
 @nox.session(python="3.11")
+def vectors(session: nox.Session) -> None:
+    """Put Wycheproof's signatures to the trust of keys."""
+    session.install("-e", ".[dev,vectors]")
+    session.run("pytest", "-m", "slow", "-q", "tests/trust/test_vectors.py")
+
+
+@nox.session(python="3.11")
 def lint(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     for command in ("ruff check .", "ruff format --check .", "mypy", "pyright", "lint-imports"):

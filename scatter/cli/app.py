@@ -147,16 +147,20 @@ def client_of(ctx: click.Context) -> Any:
     from scatter.log import LazySigner
     from scatter.registry import Registry
 
-    signer = LazySigner(ask=_ask if sys.stdin.isatty() else None, on_made=_say_made)
+    signer = LazySigner(ask=ask_passphrase, on_made=_say_made)
     client = Client(settings_of(ctx), registry=Registry(), signer=signer)
     ctx.call_on_close(client.close)
     return client
 
 
-def _ask(key: Path) -> str:
-    """Ask for the passphrase of a key."""
-    asked: str = click.prompt(f"Passphrase of {key}", hide_input=True, err=True)
-    return asked
+def ask_passphrase(path: Path) -> str | None:
+    """Ask on the terminal for the passphrase of a key; None where there is none."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    answer: str = click.prompt(
+        f"Passphrase of {path}", hide_input=True, err=True, default="", show_default=False
+    )
+    return answer
 
 
 def _say_made(own: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scatter.cli.app import as_json
+from scatter.cli.app import as_json, ask_passphrase
 from scatter.cli.output import data, data_json, say, table
 from scatter.errors import UsageError
 
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 _PURPOSE = "scatter-release-v1:"
 
 
-@click.group()
+class InOrder(click.Group):
+    """A group that lists its commands in the order in which they are mostly needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands as they are defined."""
+        return list(self.commands)
+
+
+@click.group(cls=InOrder)
 def keys_() -> None:
     """Say whose code may run here. Keys that sign, keys that are trusted.
 
@@ -44,9 +52,9 @@ def keys_() -> None:
 @keys_.command("new")
 @as_json
 def new(as_json: bool) -> None:
-    """Make the key that signs what is released from here, and trust it here.
+    """Make the key that signs here, and trust it here. A push does it by itself.
 
-    A key that there is already is left as it is. The first push does the same.
+    A key that there is already is left as it is.
 
     \b
     scatter keys new
@@ -153,6 +161,9 @@ def trust(
 def list_(as_json: bool) -> None:
     """List the keys that are trusted here.
 
+    WHERE says which file has a key, and its line: `own` is ~/.config/scatter/allowed_signers,
+    `machine` is /etc/scatter/allowed_signers.
+
     \b
     scatter keys list
     scatter keys list --json
@@ -196,16 +207,6 @@ def revoke(key: str, as_json: bool) -> None:
         say(f"Revoked {name} in {path}. Removing the line there takes it back.")
     if not added:
         say(f"Revoked already, in {path}.")
-
-
-def ask_passphrase(path: Path) -> str | None:
-    """Ask on the terminal for the passphrase of a key; None where there is none."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return None
-    answer: str = click.prompt(
-        f"Passphrase of {path}", hide_input=True, err=True, default="", show_default=False
-    )
-    return answer
 
 
 # what was given --------------------------------------------------------------------------
@@ -289,10 +290,13 @@ def _time(second: int | None) -> str | None:
 
 
 def _row(line: Line, revoked: Revoked) -> tuple[str, ...]:
+    from scatter.trust.home import places
+
     who = f"{line.principals} (authority)" if line.is_authority else line.principals
-    where = str(line).replace(str(Path.home()), "~", 1)
-    gone = revoked.where(line.key)
-    return line.key.fingerprint, who, _spaces(line), _validity(line), where, gone or "no"
+    names = dict(zip(map(str, places("allowed_signers")), ("machine", "own"), strict=False))
+    where = f"{names.get(line.file, line.file)}:{line.number}"
+    gone = "yes" if revoked.where(line.key) else "no"
+    return line.key.fingerprint, who, _spaces(line), _validity(line), where, gone
 
 
 def _spaces(line: Line) -> str:
@@ -306,9 +310,14 @@ def _spaces(line: Line) -> str:
 def _validity(line: Line) -> str:
     now, after, before = time.time(), line.valid_after, line.valid_before
     if before is not None and now > before:
-        return f"expired {_time(before)}"
+        return f"expired {_short_time(before)}"
     said = [
-        *([f"from {_time(after)}"] if after is not None else []),
-        *([f"until {_time(before)}"] if before is not None else []),
+        *([f"from {_short_time(after)}"] if after is not None else []),
+        *([f"until {_short_time(before)}"] if before is not None else []),
     ]
     return " ".join(said) or "always"
+
+
+def _short_time(second: int) -> str:
+    """Return a time for people: its date, where it is midnight."""
+    return (_time(second) or "").removesuffix("T00:00:00Z")

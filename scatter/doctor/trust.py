@@ -12,7 +12,7 @@ from scatter.errors import ScatterError
 from scatter.trust import home, signing
 from scatter.trust.home import purpose
 from scatter.trust.position import state_home
-from scatter.trust.verifier import Trusted, read_trusted
+from scatter.trust.trusted import Trusted, load
 
 
 def check_trusted(visit: Visit) -> Iterator[Finding]:
@@ -26,7 +26,7 @@ def check_trusted(visit: Visit) -> Iterator[Finding]:
             advice="Unset SCATTER_TRUST.",
         )
         return
-    trusted = read_trusted()
+    trusted = load()
     names = ", ".join(map(str, (*home.signers_files(), *home.policy_files())))
     good, expired = _counted(trusted, visit.settings.namespace)
     if not good:
@@ -66,7 +66,7 @@ def check_signing(visit: Visit) -> Iterator[Finding]:
         )
         return
     keyring = signing.open_keyring()
-    trusted, purpose_ = read_trusted(), purpose(visit.settings.namespace)
+    trusted, purpose_ = load(), purpose(visit.settings.namespace)
     for key in keyring.keys:
         where = f"{key.fingerprint}, of {signing.VARIABLE if named else home.key_path()}"
         try:

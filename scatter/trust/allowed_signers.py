@@ -23,7 +23,7 @@ from scatter.trust.keys import PublicKey
 from scatter.trust.patterns import fits_list
 from scatter.trust.revoked import NOTHING, Revoked
 
-_SPACE = " \t\r\n"
+_SPACE = " \t"
 _OPTION = re.compile(r'([A-Za-z-]+)(?:="((?:[^"\\]|\\.)*)")?', re.S)
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z|UTC)?", re.I | re.A)
 
@@ -237,7 +237,7 @@ def parse(text: str, file: str) -> AllowedSigners:
     lines = []
     for number, line in enumerate(text.split("\n"), 1):
         try:
-            parsed = _parse_line(line.strip(_SPACE), file, number)
+            parsed = _parse_line(line.rstrip("\r").strip(" \t"), file, number)
         except ValueError as error:
             raise Untrusted(
                 "bad-trust-file",
@@ -260,8 +260,8 @@ def merged(files: Iterable[AllowedSigners]) -> AllowedSigners:
 def _parse_line(text: str, file: str, number: int) -> Line | None:
     if not text or text.startswith("#"):
         return None
-    if "\0" in text:
-        raise ValueError("a line has a NUL in it")
+    if "\0" in text or "\r" in text:  # versions of OpenSSH differ in where they end a word
+        raise ValueError("a NUL or a carriage return is in the middle of the line")
     principals, rest = _split_principals(text)
     options, rest = ("", rest) if _begins_with_key(rest) else _split_options(rest)
     if not rest:

@@ -171,10 +171,8 @@ def read_certificate(blob: bytes, comment: str = "") -> Certificate:
         raise ValueError(f"unknown kind of certificate {kind!r}")
     reader.string()  # a nonce
     key = _read_inner_key(reader, KINDS[kind])
-    serial, type_ = reader.u64(), reader.u32()
-    if type_ != _USER:
-        raise ValueError(f"expected a user certificate (type {_USER}), found type {type_}")
-    key_id, principals = reader.text(), _read_principals(reader.string())
+    serial, key_id = _read_serial(reader), reader.text()
+    principals = _read_principals(reader.string())
     valid_after, valid_before = reader.u64(), reader.u64()
     options, _ = _read_options(reader.string()), _read_options(reader.string())
     reader.string()  # reserved
@@ -197,6 +195,14 @@ def read_certificate(blob: bytes, comment: str = "") -> Certificate:
         signed=signed,
         signature=signature,
     )
+
+
+def _read_serial(reader: wire.Reader) -> int:
+    """Return the serial of a certificate, if it is a user's."""
+    serial, type_ = reader.u64(), reader.u32()
+    if type_ != _USER:
+        raise ValueError(f"expected a user certificate (type {_USER}), found type {type_}")
+    return serial
 
 
 def _read_inner_key(reader: wire.Reader, kind: str) -> PublicKey:

@@ -89,8 +89,21 @@ def _files(variable: str, name: str) -> tuple[Path, ...]:
     given = os.environ.get(variable)
     if given:  # a file that is named and missing is an error for whoever reads it
         return tuple(Path(part).expanduser() for part in given.split(os.pathsep) if part)
-    # lexists: a link that leads nowhere is an error for whoever reads it, not a file that is not
-    return tuple(path for path in places(name) if os.path.lexists(path))
+    return tuple(path for path in places(name) if _is_there(path))
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether something is at a path, or could be: a list must not vanish with a `chmod`.
+
+    What this user may not look at, and a link that leads nowhere, are errors for whoever reads it.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def places(name: str) -> tuple[Path, ...]:

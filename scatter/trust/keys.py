@@ -15,6 +15,7 @@ Invariants
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from dataclasses import dataclass, field
 
@@ -206,7 +207,7 @@ def split_line(text: str) -> tuple[str, bytes, str]:
         ValueError: It is none.
 
     """
-    parts = text.strip().split(None, 2)
+    parts = re.split(r"[ \t]+", text.strip(" \t\r\n"), maxsplit=2)  # no other blanks, as OpenSSH
     if len(parts) < 2:
         raise ValueError("expected `ssh-ed25519 AAAA… comment`")
     kind, encoded, comment = parts[0], parts[1], "".join(parts[2:])

@@ -45,8 +45,6 @@ class _Certificates:
             return False
         if found.key_id in self.key_ids:
             return True
-        if found.serial == 0:  # the authority numbers none; OpenSSH does the same
-            return False
         if any(first <= found.serial <= last for first, last in self.ranges):
             return True
         return any(
@@ -147,12 +145,11 @@ def _read_certificates(reader: wire.Reader) -> _Certificates:
         kind, section = reader.u8(), wire.Reader(reader.string(reader.left))
         if kind == _SERIALS:
             while section.left:
-                serial = section.u64()
-                ranges.append((serial, serial))
+                ranges.append(_checked(*[section.u64()] * 2))
         elif kind == _RANGE:
-            ranges.append((section.u64(), section.u64()))
+            ranges.append(_checked(section.u64(), section.u64()))
         elif kind == _BITMAP:
-            bitmaps.append((section.u64(), int.from_bytes(section.string(), "big")))
+            bitmaps.append(_read_bitmap(section))
         elif kind == _CERT_EXTENSION:
             _read_extension(section)
         else:
@@ -164,6 +161,21 @@ def _read_certificates(reader: wire.Reader) -> _Certificates:
         bitmaps=tuple(bitmaps),
         key_ids=frozenset(key_ids),
     )
+
+
+def _checked(first: int, last: int) -> tuple[int, int]:
+    """Return a range of serials; 0 is that of authorities that number none, as OpenSSH has it."""
+    if not 0 < first <= last < 2**64:
+        raise ValueError(f"serials from {first} to {last}")
+    return first, last
+
+
+def _read_bitmap(section: wire.Reader) -> tuple[int, int]:
+    first, bits = section.u64(), int.from_bytes(section.string(), "big")
+    if bits:
+        lowest = (bits & -bits).bit_length() - 1
+        _checked(first + lowest, first + bits.bit_length() - 1)
+    return first, bits
 
 
 def _read_key_ids(section: wire.Reader, kind: int) -> list[str]:

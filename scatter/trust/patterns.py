@@ -1,17 +1,28 @@
 """OpenSSH's patterns: `*`, `?`, lists with commas, `!` before what is left out.
 
-Not here: what they are compared with. Invariant: time grows with text times pattern, never
-faster, whatever the pattern is.
+Not here: what they are compared with. Invariants
+
+1. A `?` is one byte, of UTF-8, as it is for C programs.
+2. Time grows with text times pattern, never faster, whatever the pattern is.
 """
 
 from __future__ import annotations
 
 _MAX_PATTERN = 1022
-"""OpenSSH 9.2 takes a list with a longer pattern to match nothing."""
+"""Bytes; OpenSSH 9.2 takes a list with a longer pattern to match nothing."""
 
 
 def fits(text: str, pattern: str) -> bool:
     """Return whether a text fits one pattern."""
+    return _fits(_bytes(text), _bytes(pattern))
+
+
+def _bytes(text: str) -> str:
+    """Return a text of one character for each byte."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _fits(text: str, pattern: str) -> bool:
     at = place = 0
     star, kept = -1, 0
     while at < len(text):
@@ -30,13 +41,13 @@ def fits(text: str, pattern: str) -> bool:
 
 def fits_list(text: str, patterns: str) -> bool:
     """Return whether a text fits one of some patterns, and none that begins with `!`."""
-    found = False
-    for pattern in patterns.split(","):
+    text, found = _bytes(text), False
+    for pattern in _bytes(patterns).split(","):
         is_negated = pattern.startswith("!")
         bare = pattern[is_negated:]
         if len(bare) > _MAX_PATTERN:
             return False
-        if fits(text, bare):
+        if _fits(text, bare):
             if is_negated:
                 return False
             found = True

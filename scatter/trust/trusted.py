@@ -1,7 +1,7 @@
 """Whom this account trusts: all its files together, and changing its own.
 
 Not here: where the files are (`scatter.trust.home`), what a line means
-(`scatter.trust.allowed_signers`).
+(`scatter.trust.allowed_signers`, `scatter.trust.policy`).
 
 Invariants
 1. A file is read before it is changed; one that is unsafe or cannot be read is left as it is.
@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scatter.errors import Untrusted, UsageError
-from scatter.trust import allowed_signers, files, home, keys, krl, revoked
+from scatter.trust import allowed_signers, files, home, keys, krl, policy, revoked
 from scatter.trust.allowed_signers import AllowedSigners, Line
 from scatter.trust.files import TrustFile
 from scatter.trust.keys import PublicKey
+from scatter.trust.policy import Policy
 from scatter.trust.revoked import Revoked
 
 _PRINCIPAL = re.compile(r'[^\s",!#\x00-\x1f\x7f][^\s",!\x00-\x1f\x7f]*')
@@ -37,13 +38,21 @@ class Trusted:
     Attributes:
         signers: Whose signatures are trusted.
         revoked: Keys that are trusted no more.
+        policy: What signers may do.
         files: The files that were read.
 
     """
 
     signers: AllowedSigners
     revoked: Revoked
+    policy: Policy
     files: tuple[TrustFile, ...] = field(repr=False)
+
+    def is_current(self) -> bool:
+        """Return whether `load` would read the same: no file was changed, added or removed."""
+        paths = (*home.signers_files(), *home.revoked_files(), *home.policy_files())
+        now = [(path, files.identity_of(path)) for path in paths]
+        return now == [(one.path, one.identity) for one in self.files]
 
 
 def load() -> Trusted:
@@ -55,12 +64,15 @@ def load() -> Trusted:
     """
     signing = [_read(path) for path in home.signers_files()]
     revoking = [_read(path) for path in home.revoked_files()]
+    ruling = [_read(path) for path in home.policy_files()]
+    policies = [policy.parse(one.text, str(one.path)) for one in ruling]
     return Trusted(
         signers=allowed_signers.merged(
             allowed_signers.parse(one.text, str(one.path)) for one in signing
         ),
         revoked=revoked.merged(revoked.parse(one.data, str(one.path)) for one in revoking),
-        files=(*signing, *revoking),
+        policy=policies[0] if policies else policy.EVERYBODY,
+        files=(*signing, *revoking, *ruling),
     )
 
 
@@ -71,7 +83,8 @@ def _read(path: Path) -> TrustFile:
         raise Untrusted(
             "unsafe-trust-file",
             f"{path} decides whose code runs here, and it is not there.",
-            hint=f"Make it, or unset {home.SIGNERS_VARIABLE} or {home.REVOKED_VARIABLE}.",
+            hint=f"Make it, or unset {home.SIGNERS_VARIABLE}, {home.REVOKED_VARIABLE} or "
+            f"{home.POLICY_VARIABLE}.",
         ) from error
 
 

@@ -2,8 +2,8 @@
 
 It reads `allowed_signers`, the revoked lists and the policy, and reads them again when they change.
 
-Not here: their formats (`allowed_signers`, `revoked`, `policy`), the signature (`sshsig`), what a
-statement says (`scatter.log.statement`).
+Not here: reading them (`trusted`), the signature (`sshsig`), what a statement says
+(`scatter.log.statement`).
 
 Invariants
 1. Nothing that is trusted comes from the store. A file that cannot be used is an error, and never
@@ -17,41 +17,22 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from scatter.errors import Untrusted
 from scatter.locks import ForkSafeLock
 from scatter.model import Release
-from scatter.trust import Voucher, allowed_signers, files, home, keys, revoked, sshsig
-from scatter.trust.allowed_signers import AllowedSigners
+from scatter.trust import Voucher, home, keys, revoked, sshsig, trusted
 from scatter.trust.certificate import Certificate
 from scatter.trust.keys import PublicKey
-from scatter.trust.policy import EVERYBODY, Policy, Signatory, parse
-from scatter.trust.revoked import Revoked
+from scatter.trust.policy import Signatory
+from scatter.trust.trusted import Trusted
 
 MAX_SIGNATURES = 16
 """Signatures of one release that are looked at; more are refused unread."""
 _MOST_MET = 1000
 """Keys that are remembered: every certificate is another one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trusted:
-    """What the files of this machine say.
-
-    Attributes:
-        signers: Whose keys are trusted.
-        revoked: Which are trusted no more.
-        policy: What they may do.
-
-    """
-
-    signers: AllowedSigners
-    revoked: Revoked
-    policy: Policy = EVERYBODY
 
 
 class KeyVerifier:
@@ -61,7 +42,6 @@ class KeyVerifier:
         """Begin; the files are read when something is first to be checked."""
         self._lock = ForkSafeLock()
         self._trusted: Trusted | None = None
-        self._read_from: tuple[tuple[Path, files.Identity | None], ...] = ()
         self._met: dict[str, PublicKey | Certificate] = {}
         self.edition = 0
 
@@ -78,8 +58,7 @@ class KeyVerifier:
         """
         with self._lock:
             if self._trusted is None:
-                self._read_from = tuple((path, files.identity_of(path)) for path in _paths())
-                self._trusted = read_trusted()
+                self._trusted = trusted.load()
             return self._trusted
 
     def load(self) -> None:
@@ -89,13 +68,11 @@ class KeyVerifier:
     def renew(self) -> None:
         """Take note of what was changed in the files."""
         with self._lock:
-            found = tuple((path, files.identity_of(path)) for path in _paths())
-            if self._trusted is not None and found != self._read_from:
+            if self._trusted is not None and not self._trusted.is_current():
                 self._trusted = None
                 self.edition += 1
             if self._trusted is None:
-                self._read_from = found
-                self._trusted = read_trusted()
+                self._trusted = trusted.load()
 
     @property
     def follows_replaced(self) -> bool:
@@ -140,13 +117,13 @@ class KeyVerifier:
         return tuple(vouchers)
 
     def _voucher(self, statement: bytes, data: bytes, purpose: str, known: bool) -> Voucher:
-        trusted = self.trusted
+        believed = self.trusted
         signature = sshsig.read(data)
         key = signature.key
-        trusted.signers.check_known(key)
-        is_revoked = bool(trusted.revoked.where(key))
+        believed.signers.check_known(key)
+        is_revoked = bool(believed.revoked.where(key))
         if is_revoked and not known:
-            trusted.revoked.check(key)
+            believed.revoked.check(key)
         signature.verify(statement, purpose)
         self._meet(key)
         return Voucher(key=key, fingerprint=key.fingerprint, is_revoked=is_revoked)
@@ -177,11 +154,11 @@ class KeyVerifier:
         return tuple(voucher for voucher, _ in counting)
 
     def _signatory(self, release: Release, voucher: Voucher) -> Signatory:
-        trusted = self.trusted
-        but = revoked.NOTHING if voucher.is_revoked else trusted.revoked
+        believed = self.trusted
+        but = revoked.NOTHING if voucher.is_revoked else believed.revoked
         at = datetime.fromisoformat(release.time).timestamp()
         purpose = home.purpose(release.namespace)
-        signed = trusted.signers.find(voucher.key, purpose, at, but)
+        signed = believed.signers.find(voucher.key, purpose, at, but)
         return Signatory(principals=signed.principals, fingerprint=voucher.fingerprint)
 
     def is_stale(self, time: str) -> str:
@@ -206,36 +183,3 @@ class KeyVerifier:
             found = self.trusted.revoked
             named = {key.fingerprint for key in known if found.where(key)}
             return frozenset({*found.fingerprints, *named})
-
-
-def read_trusted() -> Trusted:
-    """Return what the files of this machine say.
-
-    Raises:
-        Untrusted: `unsafe-trust-file`, `bad-trust-file`, `no-trust-file` or `weak-key`.
-
-    """
-    lines = [allowed_signers.parse(f.text, str(f.path)) for f in _contents(home.signers_files())]
-    lists = [revoked.parse(f.data, str(f.path)) for f in _contents(home.revoked_files())]
-    policies = [parse(f.text, str(f.path)) for f in _contents(home.policy_files())]
-    return Trusted(
-        signers=allowed_signers.merged(lines),
-        revoked=revoked.merged(lists),
-        policy=policies[0] if policies else EVERYBODY,
-    )
-
-
-def _contents(paths: Sequence[Path]) -> Iterator[files.TrustFile]:
-    for path in paths:
-        try:
-            yield files.read(path)
-        except FileNotFoundError as error:
-            raise Untrusted(
-                "bad-trust-file",
-                f"{path} should say whom to trust, and is not there.",
-                hint="Make it, or correct the environment variable that names it.",
-            ) from error
-
-
-def _paths() -> tuple[Path, ...]:
-    return (*home.signers_files(), *home.revoked_files(), *home.policy_files())

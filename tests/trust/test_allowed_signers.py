@@ -5,6 +5,7 @@ Everything that is allowed or refused here is put to `ssh-keygen -Y verify` too.
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 
@@ -61,6 +62,9 @@ LINES = [
     (f'ann valid-before="{DATE}" KEY', "ann", "ann"),
     (f'ann valid-after="20260101",valid-before="{DATE}",namespaces="*" KEY', "ann", "ann"),
     (f'ann valid-after="{SOONER}",valid-before="{LATER}" KEY x', "ann", "ann"),
+    ("? KEY", "?", "é"),
+    ("?? KEY", "??", "é"),
+    ("é,* KEY", "é *", "é"),
     ('ann namespaces="git" KEY', "wrong-purpose", "ann"),
     ('ann namespaces="" KEY', "wrong-purpose", "ann"),
     ('ann namespaces="*,!scatter-*" KEY', "wrong-purpose", "ann"),
@@ -96,6 +100,31 @@ def test_a_line_allows_what_it_allows_for_ssh_keygen(
     assert ours == theirs
 
 
+FOUND = [(line, who) for line, _, who in LINES if "\n" not in line and '"ann b"' not in line]
+
+
+@pytest.mark.parametrize(("line", "who"), FOUND, ids=range(len(FOUND)))
+def test_a_key_is_found_for_whom_find_principals_finds_it(
+    ssh: OpenSSH, token: Token, line: str, who: str
+) -> None:
+    """Namespaces are left out: `find-principals` looks at none."""
+    line = line.replace("KEY", token.key.line()).replace("OTHER", Token().key.line())
+    bare = re.sub(r'namespaces="[^"]*",?', "", line, flags=re.I).replace(", ", " ")
+    (ssh.folder / "signers").write_text(f"{bare}\n")
+    (ssh.folder / "sig").write_text(sshsig.armor(token.sshsig(b"m")))
+    printed = ssh.run(
+        *("ssh-keygen", "-Y", "find-principals", "-f", "signers", "-s", "sig"),
+        *("-O", f"verify-time={DATE}"),
+        code=None,
+    )
+    try:
+        signed = parse(bare, "signers").find(token.key, PURPOSE, AT)
+    except Untrusted:
+        assert "No principal matched." in printed
+    else:
+        assert signed.line.principals in printed.replace("\n", ",")
+
+
 WRONG = [
     ("ann", "expected a key"),
     ("ann namespaces=git KEY", "unknown option"),
@@ -119,6 +148,11 @@ WRONG = [
     ("ann ssh-foo AAAA", "unknown option"),
     ("ann KEYx", "base64"),
     ("ann\0 KEY", "NUL"),
+    ("ann ssh-ed25519\r KEY", "carriage return"),
+    ('ann namespaces="*" \rKEY', "carriage return"),
+    ("\rann KEY", "carriage return"),
+    ("ann\vKEY", "expected a key"),
+    ("ann\u00a0KEY", "expected a key"),
 ]
 
 
@@ -132,7 +166,7 @@ def test_a_line_that_cannot_be_read_is_an_error_that_names_it(
         parse(f"# trusted\n{line}\nbob {bare}\n", "/etc/signers")
 
     assert caught.value.reason == "bad-trust-file"
-    if "NUL" not in message:
+    if "\0" not in line:  # OpenSSH stops reading there
         assert not ssh.verifies(token.sshsig(b"m"), b"m", f"{line}\n", who="ann")
 
 
@@ -171,7 +205,7 @@ TIMES = [
 
 @pytest.mark.parametrize(("text", "moment"), TIMES, ids=[t for t, _ in TIMES])
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"])
-@pytest.mark.parametrize("suffix", ["", "Z", "z"])
+@pytest.mark.parametrize("suffix", ["", "Z", "z", "UTC", "utc"])
 def test_times_mean_what_they_mean_to_ssh_keygen(
     ssh: OpenSSH,
     token: Token,
@@ -256,10 +290,15 @@ def test_a_pattern_takes_no_exponential_time() -> None:
     assert not fits("a" * 3000, "*a" * 400 + "b")
 
 
+def test_a_question_mark_is_one_byte() -> None:
+    assert [fits("é", "?"), fits("é", "??"), fits_list("é", "?"), fits_list("é", "é")] == [
+        *(False, True, False, True)
+    ]
+    assert not fits_list("ann", f"{'é' * 512},ann"), "1024 bytes"
+
+
 @given(st.text("ab", max_size=8), st.text("ab*?", max_size=6))
 def test_a_pattern_fits_as_a_regular_expression_would(text: str, pattern: str) -> None:
-    import re
-
     expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     assert fits(text, pattern) == bool(re.fullmatch(expression, text, re.S))
 

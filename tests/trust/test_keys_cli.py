@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import re
+import select
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,7 +143,7 @@ def test_what_a_key_may_do_is_narrowed(run: Run, signers: Path) -> None:
     assert (listed["cert_authority"], listed["revoked"], listed["line"]) == (False, None, 1)
     row = run("list").out
     assert "shop, test-*" in row
-    assert "until 2030-01-01T00:00:00Z" in row
+    assert "until 2030-01-01  own:1  no" in row
 
 
 def test_an_authority_is_trusted_with_a_pattern_of_principals(
@@ -286,16 +290,19 @@ def test_the_list_says_who_is_trusted_and_who_was(run: Run, signers: Path) -> No
         f'ann,bob valid-before="20200101" {token.key.line()}\n'
         f'eve namespaces="git",valid-after="20300101Z" {Token().key.line()}\n'
     )
+    home.MACHINE.mkdir(parents=True)
+    (home.MACHINE / "allowed_signers").write_text(f"joe {Token().key.line()}\n")
     run("revoke", "eve")
-    header, first, second = run("list").out.splitlines()
+    header, machine, first, second = run("list").out.splitlines()
     assert header.split() == ["KEY", "WHO", "NAMESPACES", "VALID", "WHERE", "REVOKED"]
     assert re.search(
         rf"^{re.escape(token.key.fingerprint)}  ann,bob .*expired 20\S+ .*  no$", first
     )
-    assert re.search(r"  eve .*  git  +from 2030\S+ .*revoked_keys:2$", second)
+    assert re.search(r"  eve .*  git  +from 2030-01-01 +own:2  +yes$", second)
+    assert re.search(r"  joe .*  all  .*machine:1  +no$", machine)
     listed = run("list", "--json").json("trusted")
-    assert [one["principals"] for one in listed] == [["ann", "bob"], ["eve"]]
-    assert listed[1]["revoked"].endswith("revoked_keys:2")
+    assert [one["principals"] for one in listed] == [["joe"], ["ann", "bob"], ["eve"]]
+    assert listed[2]["revoked"].endswith("revoked_keys:2")
 
 
 @pytest.mark.parametrize("how", ["principal", "fingerprint", "line", "file"])
@@ -351,6 +358,55 @@ def test_a_binary_list_is_left_to_ssh_keygen(run: Run, ssh: OpenSSH, own_home: P
     assert done.code == 2
     assert "ssh-keygen -k -u -f" in done.err
     assert (own_home / "revoked_keys").read_bytes() == before
+
+
+COMMANDS = ["new", "show", "trust", "list", "revoke"]
+
+
+def test_the_help_lists_the_commands_in_whole_lines(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = run("--help").out.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == COMMANDS
+    assert not [line for line in listed if line.endswith("...")]
+    for command in COMMANDS:
+        text = run(command, "--help").out
+        assert [line for line in text.splitlines() if len(line) > 80] == []
+        assert re.search(rf"^  scatter keys {command}\b", text, re.M)
+
+
+def test_a_passphrase_is_asked_for_on_a_terminal_and_not_shown(
+    own_home: Path, ssh: OpenSSH
+) -> None:
+    key = ssh.key("ann", "ed25519", CANARY)
+    line = public(key).line().removesuffix(" ann")
+    Path(f"{key}.pub").unlink()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scatter", "keys", "show"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "SCATTER_SIGNING_KEY_FILE": str(key)},
+        text=True,
+    )
+    os.close(theirs)
+    shown = b""
+    while b"Passphrase of" not in shown:
+        shown += os.read(ours, 4096)
+    os.write(ours, f"{CANARY}\n".encode())
+    out, _ = process.communicate(timeout=60)
+    while select.select([ours], [], [], 0)[0]:
+        try:
+            shown += os.read(ours, 4096)
+        except OSError:  # the other side is closed
+            break
+    os.close(ours)
+
+    assert (process.returncode, out) == (0, f"{line}\n")
+    assert f"Passphrase of {key}" in shown.decode()
+    assert CANARY not in shown.decode()
 
 
 def test_the_hint_of_a_refusal_is_a_command_that_works(run: Run, signers: Path) -> None:

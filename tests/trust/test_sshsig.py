@@ -165,6 +165,20 @@ def test_a_signature_of_a_plain_key_does_not_pass_for_that_of_a_token(ssh: OpenS
     assert refusal(sshsig.write(certificate.read(sk), PURPOSE, raw)) == "bad-signature"
 
 
+@pytest.mark.parametrize("is_token", [False, True])
+def test_a_signature_that_calls_itself_of_another_kind_is_refused(
+    ssh: OpenSSH, is_token: bool
+) -> None:
+    data = sshsig.signed_bytes(b"m", PURPOSE)
+    signer = Token() if is_token else private.read(ssh.key("ann"))
+    raw = signer.sign(data)
+
+    signer.key.verify(data, raw)
+    for old, new in ((b"ssh-ed25519", b"ssh-ed25518"), (b"ssh-", b"SSH-")):
+        with pytest.raises(Untrusted, match="expected one of"):
+            signer.key.verify(data, raw.replace(old, new))
+
+
 @given(st.binary(min_size=1, max_size=400))
 def test_armor_is_undone_by_dearmor(data: bytes) -> None:
     assert sshsig.dearmor(sshsig.armor(data)) == data

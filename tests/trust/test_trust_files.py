@@ -87,6 +87,19 @@ def test_in_a_sticky_directory_what_belongs_to_somebody_else_is_refused(folder: 
     assert refusal(folder / "signers")
 
 
+@ROOT_ONLY
+def test_in_a_sticky_directory_a_link_of_somebody_else_is_not_followed(
+    folder: Path, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "link").symlink_to(folder / "signers")
+    assert files.read(shared / "link").data
+    os.lchown(shared / "link", SOMEBODY, SOMEBODY)
+    assert f"chmod go-w {shared}" in refusal(shared / "link")
+
+
 def test_links_are_followed_and_everything_on_their_way_is_looked_at(
     folder: Path, tmp_path: Path
 ) -> None:
