@@ -5,7 +5,8 @@ Not here: what is in them. Invariants
 1. What is read comes from a regular file that only this user or root can have written: the file,
    and every directory and link on the way to it from `/`.
 2. Who can only be told apart by their place on the way cannot swap anything: of a directory that
-   others can write to, only what this user or root owns is believed, and only if it is sticky.
+   others can write to, only what this user or root owns is believed, and only if it is sticky. A
+   group of which only this user is a member is nobody else.
 3. The file is opened first and looked at through its descriptor, so that it cannot change between.
 """
 
@@ -168,7 +169,25 @@ def _check_way(path: Path) -> None:
         is_shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if is_shared and status.st_mode & stat.S_ISVTX and _is_ours(status) and _is_ours(inside):
             continue
+        if is_shared == stat.S_IWGRP and _is_ours(status) and _is_of_one(status.st_gid):
+            continue
         _check(path, folder, status)
+
+
+def _is_of_one(gid: int) -> bool:
+    """Return whether a group is this user's own, with nobody else in it.
+
+    Where every user has one, directories are writable by it (umask 002), `~/.config` among them.
+    """
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    others = {u.pw_name for u in pwd.getpwall() if u.pw_gid == gid} | {*group.gr_mem}
+    return user.pw_gid == gid and user.pw_name == group.gr_name and others <= {user.pw_name}
 
 
 def _steps(path: str) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,13 +58,39 @@ def test_a_file_that_others_can_write_is_refused_with_the_command_to_run(
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o1770])
 @pytest.mark.parametrize("up", [0, 1])
-def test_a_directory_that_others_can_write_is_refused(folder: Path, mode: int, up: int) -> None:
+def test_a_directory_that_others_can_write_is_refused(
+    folder: Path, mode: int, up: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_is_of_one", lambda gid: False)
     loose = [folder, folder.parent][up]
     loose.chmod(mode)
     if mode == 0o1770:  # sticky: what is in it is safe as long as it is ours
         assert files.read(folder / "signers").data
         return
     assert f"chmod go-w {loose}" in refusal(folder / "signers")
+
+
+def test_a_directory_that_only_the_group_of_this_user_alone_can_write_is_good(
+    folder: Path,
+) -> None:
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    own = pwd.getpwuid(os.geteuid()).pw_gid
+    members = {*grp.getgrgid(own).gr_mem, *(u.pw_name for u in pwd.getpwall() if u.pw_gid == own)}
+    is_alone = grp.getgrgid(own).gr_name == name and members <= {name}
+    folder.chmod(0o770)
+    os.chown(folder, -1, own)
+    assert files._is_of_one(own) is is_alone
+    if is_alone:
+        assert files.read(folder / "signers").data
+    (folder / "signers").chmod(0o660)
+    assert refusal(folder / "signers")
+
+
+@ROOT_ONLY
+def test_a_group_of_others_is_no_group_of_one(folder: Path) -> None:
+    folder.chmod(0o770)
+    os.chown(folder, -1, SOMEBODY)
+    assert f"chmod go-w {folder}" in refusal(folder / "signers")
 
 
 @ROOT_ONLY
