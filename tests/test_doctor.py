@@ -144,6 +144,19 @@ def test_what_a_narrow_account_may_not_ask_is_no_problem_and_not_called_good(
     assert states["notifications"] == ("ok" if role == "agent" else "unchecked")
 
 
+def test_a_server_elsewhere_that_asks_for_no_password_is_a_problem(
+    redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("scatter.doctor.rights.far_hosts", lambda _: ["redis.internal"])
+    _, almighty = found(redis_server.url, "account")
+    assert almighty.state == "problem"
+    assert "default has no password" in almighty.found
+    file = tmp_path / "password"
+    file.write_text("any")  # the default user takes every password
+    _, almighty = found(redis_server.url, "account", redis_password_file=str(file))
+    assert almighty.state == "warning"
+
+
 def test_a_role_is_tried_with_commands_that_it_has() -> None:
     for role in ROLES:
         right = RIGHTS[role]
