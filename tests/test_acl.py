@@ -548,6 +548,16 @@ def test_an_agent_that_may_not_report_follows_all_the_same_and_says_so(
     worker.stop()
 
 
+def test_who_may_not_see_the_processes_is_told_so_and_not_that_there_are_none(
+    accounts: Accounts,
+) -> None:
+    with pytest.raises(StoreRefused, match="with the role reader, pusher or janitor may"):
+        accounts.store("agent").reports()
+    code, _, err = scatter(accounts, "agent", "status", "--no-git")
+    assert code == 1
+    assert "refused ZRANGE" in err
+
+
 def test_a_pusher_and_a_reader_hear_the_doorbell_without_a_right_to_try_it(
     accounts: Accounts,
 ) -> None:

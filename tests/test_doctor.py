@@ -22,6 +22,9 @@ from scatter.config import Settings, resolve
 from scatter.doctor import CHECKS, Check, Finding, examine
 from scatter.doctor.rights import READS, trials
 from scatter.errors import StoreRefused
+from scatter.log import Journal
+from scatter.log.journal import Draft
+from scatter.model import Change
 from scatter.server import EmbeddedServer
 from scatter.store.acl import RIGHTS, ROLES, Role, rules
 from scatter.store.link import Link
@@ -142,6 +145,34 @@ def test_what_a_narrow_account_may_not_ask_is_no_problem_and_not_called_good(
     assert states["clock"] == states["keeping"] == states["memory"] == "unchecked"
     assert "problem" not in states.values()
     assert states["notifications"] == ("ok" if role == "agent" else "unchecked")
+
+
+def test_an_agent_is_not_told_that_there_are_no_processes(
+    redis_server: EmbeddedServer, namespace: str
+) -> None:
+    store = RedisStore(redis_server.url, namespace)
+    journal = Journal(store)
+    journal.append(lambda _: Draft(action="release", changes=(Change(function="m:f", version=0),)))
+    store.close()
+    seen = only(account(redis_server, "agent", namespace), "namespace", namespace=namespace)
+    assert seen.state == "ok"
+    assert seen.found.endswith("at release 1, with 1 function, no snapshot yet; this account may "
+                               "not see the processes")  # fmt: skip
+    seen = only(account(redis_server, "reader", namespace), "namespace", namespace=namespace)
+    assert seen.found.endswith(", 0 processes")
+
+
+def test_a_server_elsewhere_that_asks_for_no_password_is_a_problem(
+    redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("scatter.doctor.rights.far_hosts", lambda _: ["redis.internal"])
+    _, almighty = found(redis_server.url, "account")
+    assert almighty.state == "problem"
+    assert "default has no password" in almighty.found
+    file = tmp_path / "password"
+    file.write_text("any")  # the default user takes every password
+    _, almighty = found(redis_server.url, "account", redis_password_file=str(file))
+    assert almighty.state == "warning"
 
 
 def test_a_role_is_tried_with_commands_that_it_has() -> None:

@@ -33,5 +33,5 @@ def _processes(visit: Visit) -> str:
     try:
         reports = read_reports(visit.store)
     except StoreRefused:
-        return ""  # an agent needs no right to see the others
+        return "; this account may not see the processes"
     return f", {len(reports)} process{'es' * (len(reports) != 1)}"
