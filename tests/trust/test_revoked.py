@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,14 +95,23 @@ SPECIFICATIONS = [
 ]
 
 
+def filled(signing: Signing, text: str) -> str:
+    """Return a text with its words replaced, all at once: keys have such words in them."""
+    words = {
+        "KEY": public(signing.key).line(),
+        "CA": public(signing.ca).line(),
+        "OTHER": public(signing.other).line(),
+        "CERT": signing.certificate.line(),
+        "FINGERPRINT": public(signing.key).fingerprint,
+    }
+    return re.sub(r"KEY|CA|OTHER|CERT|FINGERPRINT", lambda match: words[match[0]], text)
+
+
 @pytest.mark.parametrize(("text", "with_ca", "expected"), SPECIFICATIONS, ids=range(20))
 def test_a_krl_revokes_what_it_revokes_for_ssh_keygen(
     signing: Signing, text: str, with_ca: bool, expected: tuple[bool, bool]
 ) -> None:
-    named = {"KEY": signing.key, "CA": signing.ca, "OTHER": signing.other}
-    for word, path in named.items():
-        text = text.replace(word, public(path).line())
-    text = text.replace("FINGERPRINT", public(signing.key).fingerprint)
+    text = filled(signing, text)
     options = ("-s", f"{signing.ca}.pub") if with_ca else ()
 
     assert signing.revoked(specified(signing.ssh, text + "\n", *options)) == expected
@@ -139,10 +149,7 @@ LISTS = [
 def test_a_plain_list_revokes_what_it_revokes_for_ssh_keygen(
     signing: Signing, text: str, expected: tuple[bool, bool]
 ) -> None:
-    named = {"KEY": signing.key, "CA": signing.ca, "OTHER": signing.other}
-    for word, path in named.items():
-        text = text.replace(word, public(path).line())
-    text = text.replace("CERT", signing.certificate.line())
+    text = filled(signing, text)
     list_ = signing.ssh.folder / "revoked_keys"
     list_.write_text(f"{text}\n")
 
