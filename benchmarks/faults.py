@@ -34,8 +34,11 @@ from benchmarks.faults_judge import Judge
 from benchmarks.faults_kinds import KINDS, SLOW, Scene
 from benchmarks.faults_log import Record
 from benchmarks.faults_push import Pusher
+from benchmarks.home import own_home
 from scatter.errors import ScatterError
 
+POLICY = 'replaced_log = "follow"\n'
+"""Signatures are checked; logs that are emptied, cut or set back must be followed all the same."""
 CONVERGED_S = 45.0
 """After that it is a failure. Back-off of 5 s, a look of 6 s, and a busy machine: it takes less."""
 
@@ -164,7 +167,7 @@ def run(
     progress: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Run it; see `Run.broken`."""
-    with tempfile.TemporaryDirectory(prefix="sf-") as folder:
+    with tempfile.TemporaryDirectory(prefix="sf-") as folder, own_home(Path(folder), POLICY):
         made = Run(Path(folder), seed, workers, is_long=is_long)
         plan = plan_of(seed, quick=quick, only=only)
         made.go(plan, time.monotonic() + minutes * 60, progress)

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.home import own_home
 from scatter.server import EmbeddedServer
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +106,7 @@ def stage() -> Iterator[Stage]:
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sb-")))
+        stack.enter_context(own_home(folder))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]

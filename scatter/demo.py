@@ -29,6 +29,7 @@ from typing import Any
 
 from scatter.access import NO_ACCESS
 from scatter.errors import ScatterError
+from scatter.log import LazySigner
 
 WORKERS = 2
 STEP_TIMEOUT_S = 10.0
@@ -125,6 +126,7 @@ class _Stage:
         self.workers: list[Worker] = []
         self.events: list[tuple[float, Any]] = []
         self._stop = threading.Event()
+        self.signer = LazySigner(on_made=self._say_made)
         self.folder = Path(tempfile.mkdtemp(prefix="scatter-demo-"))
         stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.shop = self.folder / "shop"
@@ -135,12 +137,13 @@ class _Stage:
         from scatter.server import EmbeddedServer
 
         login = asdict(NO_ACCESS)  # whatever is set is for another server
-
+        self._keep_state_here()
         shutil.copytree(example_folder(), self.shop, ignore=shutil.ignore_patterns("__pycache__"))
         server = EmbeddedServer.start(self.folder / "data", socket=self.folder / "redis.sock")
         self._stack.callback(server.stop)
         self.settings = resolve(redis_url=server.url, namespace=NAMESPACE, author="you", **login)
         self.say(f"  server      an embedded one, on {server.url.partition('?')[0]}")
+        self.signer.keyring  # noqa: B018 - makes the first key, and says so
         for _ in range(WORKERS):
             self._start_worker()
         pids = ", ".join(str(worker.process.pid) for worker in self.workers)
@@ -151,6 +154,18 @@ class _Stage:
         self._stack.callback(self._stop.set)
         self.until(lambda: all(w.answer is not None for w in self.workers), "the first answers")
         self.until(lambda: self.event("Started") is not None, "the watcher")
+
+    def _keep_state_here(self) -> None:
+        """Keep positions with the demo: its server will be gone."""
+        before = os.environ.get("SCATTER_STATE")
+        os.environ["SCATTER_STATE"] = str(self.folder / "state")
+        if before is None:
+            self._stack.callback(os.environ.pop, "SCATTER_STATE", None)
+        else:
+            self._stack.callback(os.environ.__setitem__, "SCATTER_STATE", before)
+
+    def _say_made(self, own: Any) -> None:
+        self.say(f"  key         made to sign releases with: {own.path}")
 
     def _start_worker(self) -> None:
         from scatter.server import death_with_parent, end
@@ -199,7 +214,7 @@ class _Stage:
                 for line in text.lines(event):
                     self.say(f"  {line}")
 
-        client = Client(self.settings, registry=Registry())
+        client = Client(self.settings, registry=Registry(), signer=self.signer)
         watch(
             [self.shop],
             releases=client.releases,
@@ -374,7 +389,7 @@ class Story:
         self._title("scatter rollback --to 0")
         before = [worker.answer for worker in stage.workers]
         at = time.monotonic()
-        client = Client(stage.settings, registry=Registry())
+        client = Client(stage.settings, registry=Registry(), signer=stage.signer)
         release = client.releases.rollback(to=0)
         self._changed(before)
         client.close()
