@@ -147,8 +147,11 @@ def client_of(ctx: click.Context) -> Any:
     from scatter.log import LazySigner
     from scatter.registry import Registry
 
+    settings = settings_of(ctx)
+    if settings.trust == "off" and not ctx.resilient_parsing:
+        click.echo("SCATTER_TRUST=off: nothing is signed or checked here.", err=True)
     signer = LazySigner(ask=ask_passphrase, on_made=_say_made)
-    client = Client(settings_of(ctx), registry=Registry(), signer=signer)
+    client = Client(settings, registry=Registry(), signer=signer)
     ctx.call_on_close(client.close)
     return client
 

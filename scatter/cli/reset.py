@@ -103,9 +103,7 @@ def _plan(found: Survey, source: Survey, epoch: int) -> list[str]:
     if source is not found:
         address = source.journal.store.address
         lines.append(f"{address}: release {source.ledger.sequence} was kept there.")
-    lines.append(
-        f"Epoch {epoch} would begin at release {known + 1} with {len(live)} functions live:"
-    )
+    lines.append(f"Epoch {epoch} would begin with release {known + 1}; live would be:")
     lines += [f"  {s.function} v{s.version}, by {who(s.author)}" for s in live]
     return lines if live else [*lines, "  nothing"]
 

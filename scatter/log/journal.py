@@ -38,6 +38,8 @@ _TRIES = 100
 _REPLACED = frozenset({"log-went-back", "wrong-chain", "wrong-sequence", "wrong-epoch"})
 """What is found where a log is not the one that was there before."""
 _RESTORE = "Restore it from a backup, or, if it is lost, have somebody who may run `scatter reset`."
+_MOST_SEARCHED = 1 << 14
+"""Releases among which a snapshot is looked for: whoever fills the log with others wins no time."""
 _FIRST_PAGE, _PAGE = 8, 256
 """Entries asked for at first (a look costs little when nothing is new), and when far behind."""
 
@@ -103,6 +105,7 @@ class Journal:
         self._recent: dict[str, bytes] = {}
         self._tip = 0
         self._in_vain: tuple[str, int, int] | None = None  # when a log was read for nothing
+        self._searched: tuple[str, int, int] | None = None  # when it was searched for a snapshot
         self.replaced = 0
 
     def __repr__(self) -> str:
@@ -158,13 +161,7 @@ class Journal:
         self._known = None if follows or self._position is None else self._position.read()
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
-            self._begin_at_snapshot()
-            try:
-                releases = self._go_on(rung, to_append)
-            except Untrusted:
-                if not self._begin_at_later_snapshot():
-                    raise
-                releases = self._go_on(False, to_append)
+            releases = self._from_the_beginning(rung, to_append)
             if self._known is not None:
                 raise self._went_back(self._known.sequence, self._tip)
         except Exception:
@@ -172,6 +169,15 @@ class Journal:
                 self.ledger = before
             raise
         return releases
+
+    def _from_the_beginning(self, rung: bool, to_append: bool) -> list[Release]:
+        self._begin_at_snapshot()
+        try:
+            return self._go_on(rung, to_append)
+        except Untrusted:
+            if not self._begin_at_later_snapshot():
+                raise
+        return self._go_on(False, to_append)
 
     def _go_on(self, rung: bool, to_append: bool) -> list[Release]:
         found = self._read(_FIRST_PAGE, rung=rung, again=not rung, to_append=to_append)
@@ -211,8 +217,7 @@ class Journal:
         self._in_vain = attempt
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
-            self._begin_at_snapshot()
-            releases = self._go_on(False, to_append)
+            releases = self._from_the_beginning(False, to_append)
             if not self._takes_the_place_of(before):
                 raise error
         except Untrusted:
@@ -309,17 +314,18 @@ class Journal:
     def _begin_at_later_snapshot(self) -> bool:
         """Skip what cannot be believed, if a snapshot that can be comes later in the log.
 
-        So it is after a `reset` whose hint was lost. The log is looked through from its end, once.
+        So it is after a `reset` whose hint was lost. The end of the log is looked through, once.
         """
         attempt = self.ledger.head, self._tip, self.ledger.verifier.edition
-        if self._in_vain == attempt:
+        if self._searched == attempt:
             return False
-        for last in range(self._tip, self.ledger.sequence, -_PAGE):
-            sequences = range(last, max(self.ledger.sequence, last - _PAGE), -1)
+        self._searched = attempt
+        first = max(self.ledger.sequence, self._tip - _MOST_SEARCHED)
+        for last in range(self._tip, first, -_PAGE):
+            sequences = range(last, max(first, last - _PAGE), -1)
             for sequence, entry in zip(sequences, self.store.entries(sequences), strict=True):
                 if entry is not None and self._restored(sequence, entry):
                     return True
-        self._in_vain = attempt
         return False
 
     def _restored(self, sequence: int, entry: bytes) -> bool:
