@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import click
 
 from scatter._version import __version__
+from scatter.cli.lazy import Lazy
 
 _COMMANDS = {
     "watch": "run",
@@ -37,28 +36,10 @@ _COMMANDS = {
 }
 
 
-class Lazy(click.Group):
-    """A group that imports a command's module when the command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return all commands, in the order of the help."""
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; a mistyped one gets a suggestion."""
-        if cmd_name not in _COMMANDS:
-            if ctx.resilient_parsing:  # a shell asks for completions: no place for messages
-                return None
-            close = difflib.get_close_matches(cmd_name, _COMMANDS)
-            hint = f" Did you mean {' or '.join(close)}?" if close else ""
-            ctx.fail(f"There is no command {cmd_name!r}.{hint} See `scatter --help`.")
-        module = importlib.import_module(f"scatter.cli.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, f"{cmd_name}_")
-        return command
-
-
 @click.group(
     cls=Lazy,
+    package="scatter.cli",
+    modules=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 Redis unreachable, 4 partial, 5 conflict, "
     "130 interrupted.",
