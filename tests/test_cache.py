@@ -114,7 +114,7 @@ def test_a_server_that_refuses_at_the_start_is_no_server(away: Away, tmp_path: P
 def test_a_fault_of_reading_the_directory_ends_no_agent(
     away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: Cache) -> Journal:
+    def fail(_: Cache, verifier: object) -> Journal:
         raise ZeroDivisionError("a fault")
 
     monkeypatch.setattr(Cache, "journal", fail)
@@ -298,7 +298,7 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_an_older_state(
         if left == 0:
             raise KilledError
 
-    real = (directory._write, Path.unlink, Path.replace)
+    real = (directory.write_whole, Path.unlink, Path.replace)
 
     def write(file: Path, data: bytes) -> None:
         step()
@@ -309,7 +309,7 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_an_older_state(
         real[1](self, missing_ok=missing_ok)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(directory, "_write", write)
+        patch.setattr(directory, "write_whole", write)
         patch.setattr(Path, "unlink", unlink)
         try:
             for number, name in enumerate(names, start=1):
