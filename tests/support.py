@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -135,6 +136,12 @@ def start_python(code: str, *arguments: str, **options: Any) -> subprocess.Popen
         text=True,
         **options,
     )
+
+
+def needs_program(name: str, package: str) -> None:
+    """Skip the test where a program is missing that no Python package brings."""
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed: apt-get install {package}")
 
 
 def needs(*packages: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from openssh import OpenSSH
+from support import needs_program
 from trust.people import Files
 
 from scatter.trust import home
@@ -14,6 +15,7 @@ from scatter.trust import home
 @pytest.fixture
 def ssh(tmp_path: Path) -> OpenSSH:
     """OpenSSH's tools, in a directory of their own."""
+    needs_program("ssh-keygen", "openssh-client")
     return OpenSSH(tmp_path)
 
 

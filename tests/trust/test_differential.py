@@ -6,6 +6,7 @@ the test would notice if hardly anything were accepted.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -199,7 +200,11 @@ def test_no_mutant_is_accepted_that_openssh_refuses(ssh: OpenSSH) -> None:
     run(ssh, 500, seed=5)
 
 
+SEEDS = int(os.environ.get("SCATTER_TEST_SEEDS", "8"))
+"""More for a night: `SCATTER_TEST_SEEDS=40 python dev.py test -m slow tests/trust`."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_no_mutant_of_thousands_is_accepted_that_openssh_refuses(ssh: OpenSSH, seed: int) -> None:
     run(ssh, 1000, seed=100 + seed)

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, needs_program
 from trust.people import Files
 
 from scatter.server import EmbeddedServer
@@ -26,6 +26,8 @@ def blocks(language: str) -> list[str]:
 def test_the_shell_of_the_page_runs_in_its_order(
     tmp_path: Path, redis_server: EmbeddedServer
 ) -> None:
+    needs_program("ssh-keygen", "openssh-client")
+    needs_program("bash", "bash")
     (tmp_path / "pricing.py").write_text(
         "import scatter\n\n\n@scatter.track\ndef price(item):\n    return item\n"
     )
