@@ -254,6 +254,8 @@ class Journal:
         known = self._known
         following = self.ledger.sequence + 1
         opened = self.ledger.open(entry, known=known is not None and following <= known.sequence)
+        if known is not None and opened.release.epoch > known.epoch:
+            opened = self.ledger.open(entry)  # it was never known: nothing that follows pins it
         release = self.ledger.follow(opened, self._snapshot_of(opened))
         if known is not None and following == known.sequence and release.epoch <= known.epoch:
             self._check_known(known, self.ledger.head)
