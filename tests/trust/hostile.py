@@ -19,8 +19,8 @@ from support import ROOT, wait_until
 from trust.people import Files, Person, Together, a_release, entry
 
 from scatter.analysis import ModuleSource
-from scatter.bundle import digest_of
-from scatter.bundle.build import build
+from scatter.bundle import digest_of, encode
+from scatter.bundle.build import Built, build
 from scatter.log import Draft, Journal, Ledger, envelope, statement
 from scatter.model import Change, Release
 from scatter.releases import Candidate, Releases
@@ -35,7 +35,7 @@ ANN, BOB, CAROL, DAVE, EVE, FRANK, MALLORY = (
 is trusted for something else, and Mallory's key was stolen and revoked."""
 
 POLICY = """\
-admins = ["ann@*"]
+admins = ["ann@*", "mallory@*"]
 
 [[rule]]
 functions = ["shop:guarded"]
@@ -61,17 +61,24 @@ def g():
 """
 
 
+_HARMLESS = re.compile(
+    r"socket\.connect |(open|os\.chmod) \d|(open|os\.listdir) \S+(\.zip|/redis-\S+/METADATA)( |$)"
+)
+"""Its own connection; a file by its descriptor, whose name was told before; and that redis-py looks
+up its own version when it connects."""
+
+
 class Worker:
     """The process."""
 
-    def __init__(self, folder: Path, url: str, namespace: str, **environment: str) -> None:
+    def __init__(self, folder: Path, url: str, namespace: str, *, wait: str = "0") -> None:
         self._folder = folder
         (folder / "shop.py").write_text(SHOP)
         self.log = folder / f"worker-{len(list(folder.iterdir()))}.log"
         given = {k: v for k, v in os.environ.items() if not k.startswith(("SCATTER_", "XDG_"))}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("worker.py"))],
+                [sys.executable, str(Path(__file__).with_name("worker.py")), wait],
                 cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -85,8 +92,7 @@ class Worker:
                     "SCATTER_STATE": str(folder / "state"),
                     "SCATTER_REDIS_URL": url,
                     "SCATTER_NAMESPACE": namespace,
-                }
-                | environment,
+                },
             )
         self._answer()
 
@@ -125,9 +131,8 @@ class Worker:
         """Return the events since the mark, but for its own files and its own connection."""
         state = f"{self._folder}/state/"
         own = (f"open {state}", f"os.rename {state}", f"open {self._folder}/config/scatter/")
-        events = (e for e in self.tell()["events"] if not e.startswith("socket.connect "))
-        opened = re.compile(r"(open|os.chmod) \d")  # by its descriptor: what it is was said before
-        return [e for e in events if not (e.startswith(own) or opened.match(e))]
+        events = [e for e in self.tell()["events"] if not e.startswith(own)]
+        return [event for event in events if not _HARMLESS.match(event)]
 
     def end(self) -> None:
         """End it."""
@@ -155,7 +160,9 @@ class Scene:
         self.journal = Journal(self.store, verifier=Unsigned(), signer=Together(ANN))
         self.releases = Releases(self.journal, author="ann")
         self._admin = Link(url, name="attacker")
+        self.is_changed = False  # by the attacker, and not known to be healed
         self._count = 0
+        self._values = {"f": "f0", "g": "g0"}
 
     def close(self) -> None:
         self._admin.close()
@@ -165,17 +172,24 @@ class Scene:
 
     def push(self, *names: str) -> list[str]:
         """Release new versions of functions; return what all return from then on."""
+        candidates = [Candidate(bundle=one.bundle, lines=one.lines) for one in self._edit(*names)]
+        assert self.releases.push(candidates, force=True).release is not None
+        return self.values
+
+    def made(self, name: str) -> tuple[Change, bytes]:
+        """Return the next version of a function and its bundle, to be released by hand."""
+        (one,) = self._edit(name)
+        data = encode(one.bundle)
+        return self.next_version(data, name, lines=one.lines), data
+
+    def _edit(self, *names: str) -> list[Built]:
         self._count += 1
         text = SHOP
-        for name in names or ("f",):
+        for name in names:
             text = text.replace(f'"{name}0"', f'"{name}{self._count}"')
+            self._values[name] = f"{name}{self._count}"
         source = ModuleSource(text, name="shop", file="shop.py")
-        made = [build(source, name) for name in names or ("f",)]
-        candidates = [Candidate(bundle=one.bundle, lines=one.lines) for one in made]
-        assert self.releases.push(candidates, force=True).release is not None
-        self._values = getattr(self, "_values", {"f": "f0", "g": "g0"})
-        self._values |= {name: f"{name}{self._count}" for name in names or ("f",)}
-        return [*self._values.values()]
+        return [build(source, name) for name in names]
 
     @property
     def values(self) -> list[str]:
@@ -209,6 +223,7 @@ class Scene:
 
     def run(self, *commands: tuple[Any, ...]) -> list[Any]:
         """Do something on the server, in one transaction, and ring."""
+        self.is_changed = True
         self._admin.run([("MULTI",), *commands, ("EXEC",)])
         return self.ring()
 
@@ -271,3 +286,11 @@ class Scene:
     def hash_of_tip(self) -> str:
         """Return what the next release must name."""
         return statement.hash_of(envelope.open_(self.entries()[-1])[0])
+
+
+def goes_on(scene: Scene, worker: Worker) -> None:
+    """Assert that the worker takes the next honest release, and that no caller saw anything."""
+    values = scene.push("f", "g")
+    told = worker.until("the next honest release", state="ready", values=values)
+    assert told["errors"] == []
+    scene.is_changed = False

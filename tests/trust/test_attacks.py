@@ -10,72 +10,23 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import ROOT
-from trust.hostile import ANN, BOB, CAROL, DAVE, EVE, FRANK, MALLORY, Scene, Worker
+from trust.hostile import ANN, BOB, CAROL, DAVE, EVE, FRANK, MALLORY, Scene, Worker, goes_on
 from trust.people import entry
 
 from scatter.errors import Untrusted
 from scatter.log import Ledger, envelope, statement
 from scatter.log.envelope import MAX_ENTRY_BYTES
 from scatter.model import Change
-from scatter.server import EmbeddedServer
 from scatter.trust import Unsigned, keys, sshsig, wire
 from scatter.trust.home import purpose
 from scatter.trust.keys import PublicKey
 
 Attack = Callable[[Scene], object]
-
-
-@pytest.fixture(scope="module")
-def battlefield(
-    redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Scene, Worker]]:
-    """A namespace with a history, and a worker that has seen refusals and restarts before."""
-    scene = Scene(tmp_path_factory.mktemp("attacks"), redis_server.url, "attacks")
-    for names in ("f", "g", "fg"):
-        scene.push(*names)
-    worker = Worker(scene.folder, scene.url, scene.namespace)
-    worker.until("the honest log", state="ready", values=scene.values)
-    saved = scene.save()
-    scene.put(b"warm", at=scene.tip + 1)  # what is imported for a first refusal is no event
-    worker.until("a refusal", code="bad-envelope")
-    worker.ask("restart")
-    worker.until("a refusal", code="bad-envelope")
-    scene.restore(saved)
-    worker.until("the honest log again", state="ready")
-    yield scene, worker
-    worker.end()
-    scene.restore({})
-    scene.close()
-
-
-@pytest.fixture
-def scene(battlefield: tuple[Scene, Worker]) -> Iterator[Scene]:
-    """The namespace; whatever a test did to it is undone."""
-    scene, worker = battlefield
-    saved = scene.save()
-    yield scene
-    if scene.tip == scene.store.read(0, 0).tip:
-        return
-    scene.restore(saved)
-    worker.until("the honest log", state="ready")
-
-
-@pytest.fixture
-def worker(battlefield: tuple[Scene, Worker]) -> Worker:
-    """The process."""
-    return battlefield[1]
-
-
-def goes_on(scene: Scene, worker: Worker) -> None:
-    """Assert that the worker takes the next honest release, and that no caller saw anything."""
-    values = scene.push("f", "g")
-    told = worker.until("the next honest release", state="ready", values=values)
-    assert told["errors"] == []
 
 
 # the oracle ------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ def told(oracle: Oracle, caller: Caller) -> dict[str, Any]:
         "reason": status.reason,
         "sequence": status.sequence,
         "contact": status.contact_at,
+        "superseded": [*status.superseded],
         "refused": {r.function.partition(":")[2]: r.reason for r in status.refused},
     }
 
@@ -86,7 +87,7 @@ def main() -> None:
 
     oracle = Oracle()
     caller = Caller()
-    scatter_agent.start(wait=10)
+    scatter_agent.start(wait=float(sys.argv[1]))
     print("{}", flush=True)
     for line in sys.stdin:
         command, answer = line.strip(), dict[str, Any]()
