@@ -38,6 +38,8 @@ _TRIES = 100
 _REPLACED = frozenset({"log-went-back", "wrong-chain", "wrong-sequence", "wrong-epoch"})
 """What is found where a log is not the one that was there before."""
 _RESTORE = "Restore it from a backup, or, if it is lost, have somebody who may run `scatter reset`."
+_MOST_LOOKS = 16
+"""How many looks a log that cannot be followed is left alone."""
 _FIRST_PAGE, _PAGE = 8, 256
 """Entries asked for at first (a look costs little when nothing is new), and when far behind."""
 
@@ -65,6 +67,28 @@ class Draft:
     message: str = ""
     git: str = ""
     python: str = ""
+
+
+class _InVain:
+    """Keeps a log that cannot be followed from being read whole at each look.
+
+    What is known of it by then may be the same and it another one, or mended: so it is read again,
+    after 1, 2, 4 looks and so on, `_MOST_LOOKS` at the most.
+    """
+
+    def __init__(self) -> None:
+        self._attempt: tuple[str, int, int] | None = None
+        self._reads = self._looks = 0
+
+    def forbids(self, attempt: tuple[str, int, int]) -> bool:
+        """Return whether a log is not to be read, as often as it was of late; count it if it is."""
+        if attempt != self._attempt:
+            self._attempt, self._reads = attempt, 0
+        elif self._looks < min(2 ** (self._reads - 1), _MOST_LOOKS):
+            self._looks += 1
+            return True
+        self._reads, self._looks = self._reads + 1, 0
+        return False
 
 
 class Journal:
@@ -102,7 +126,7 @@ class Journal:
         self._lock = ForkSafeLock()
         self._recent: dict[str, bytes] = {}
         self._tip = 0
-        self._in_vain: tuple[str, int, int] | None = None  # when a log was read for nothing
+        self._in_vain = _InVain()
         self.replaced = 0
 
     def __repr__(self) -> str:
@@ -206,9 +230,8 @@ class Journal:
         """
         before = self.ledger
         attempt = before.head, self._tip, before.verifier.edition
-        if not self._tip or self._in_vain == attempt:
+        if not self._tip or self._in_vain.forbids(attempt):
             raise error
-        self._in_vain = attempt
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
             self._begin_at_snapshot()
@@ -222,7 +245,7 @@ class Journal:
             self.replaced += 1  # what comes after the reset is no part of it
             raise
         except Exception:
-            self.ledger, self._in_vain = before, None
+            self.ledger, self._in_vain = before, _InVain()
             raise
         self.replaced += 1
         return releases
@@ -311,17 +334,16 @@ class Journal:
     def _begin_at_later_snapshot(self) -> bool:
         """Skip what cannot be believed, if a snapshot that can be comes later in the log.
 
-        So it is after a `reset` whose hint was lost. The log is looked through from its end, once.
+        So it is after a `reset` whose hint was lost. The log is looked through from its end.
         """
         attempt = self.ledger.head, self._tip, self.ledger.verifier.edition
-        if self._in_vain == attempt:
+        if self._in_vain.forbids(attempt):
             return False
         for last in range(self._tip, self.ledger.sequence, -_PAGE):
             sequences = range(last, max(self.ledger.sequence, last - _PAGE), -1)
             for sequence, entry in zip(sequences, self.store.entries(sequences), strict=True):
                 if entry is not None and self._restored(sequence, entry):
                     return True
-        self._in_vain = attempt
         return False
 
     def _restored(self, sequence: int, entry: bytes) -> bool:
