@@ -43,7 +43,7 @@ COUNTS = st.integers(0, 10**9)
 @st.composite
 def changes(draw: st.DrawFn, function: str) -> Change:
     """Return any change that a release may have."""
-    version = draw(st.none() | st.integers(0, 2**70))
+    version = draw(st.none() | st.integers(0, statement.MAX_NUMBER))
     return Change(
         function=function,
         version=version,
@@ -65,7 +65,7 @@ def releases(draw: st.DrawFn) -> Release:
         functions = []
     return Release(
         namespace=draw(TEXT),
-        sequence=draw(st.integers(1, 2**70)),
+        sequence=draw(st.integers(1, statement.MAX_NUMBER)),
         previous=draw(TEXT),
         time=draw(TIMES),
         author=draw(TEXT),
@@ -75,7 +75,7 @@ def releases(draw: st.DrawFn) -> Release:
         git=draw(TEXT),
         python=draw(TEXT),
         snapshot="5" * 64 if action == "reset" else draw(TEXT),
-        epoch=draw(st.integers(1 if action == "reset" else 0, 2**70)),
+        epoch=draw(st.integers(1 if action == "reset" else 0, statement.MAX_NUMBER)),
     )
 
 
@@ -220,6 +220,9 @@ def with_change(**fields: Any) -> bytes:
         (edited(time="2026-01-01T00:00:00Z"), "a time that is not in UTC"),
         (edited(time="2026-01-01T00:00:00.000+01:00"), "a time that is not in UTC"),
         (edited(time="2026-13-01T00:00:00.000Z"), "a time that is not in UTC"),
+        (edited(time="2026-02-30T00:00:00.000Z"), "a time that is not in UTC"),
+        (edited(time="0000-02-01T00:00:00.000Z"), "a time that is not in UTC"),
+        (edited(sequence=2**53), "field 'sequence' is larger than"),
         (edited(time="2026-01-01T24:00:00.000Z"), "a time that is not in UTC"),
         (edited(time="٢٠٢٦-01-01T00:00:00.000Z"), "a time that is not in UTC"),
         (edited(action="explode"), "unknown action"),

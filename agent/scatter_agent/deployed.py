@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -34,6 +35,8 @@ from scatter.store.port import Store
 from scatter_agent.tell import tell
 
 _AT_A_TIME = 16
+_DIGEST = re.compile(r"[0-9a-f]{0,64}")
+"""As this module writes them. What the store has may be anybody's: a name becomes a path."""
 
 
 class Code(NamedTuple):
@@ -229,7 +232,11 @@ def _read(noted: str) -> Code | None:
     """Return what was noted of a function; None if it is nothing that this module writes."""
     try:
         digest, files = json.loads(noted)
-        rows = [digest, *files, *files.values()]
-        return Code(digest, files) if all(type(row) is str for row in rows) else None
-    except (ValueError, TypeError, AttributeError):
+        is_good = (
+            _DIGEST.fullmatch(digest)
+            and all(map(_DIGEST.fullmatch, files.values()))
+            and all(part.isidentifier() for module in files for part in module.split("."))
+        )
+        return Code(digest, files) if is_good else None
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None

@@ -40,6 +40,8 @@ _REPLACED = frozenset({"log-went-back", "wrong-chain", "wrong-sequence", "wrong-
 _RESTORE = "Restore it from a backup, or, if it is lost, have somebody who may run `scatter reset`."
 _MOST_SEARCHED = 1 << 14
 """Releases among which a snapshot is looked for: whoever fills the log with others wins no time."""
+_MOST_LOOKS = 16
+"""How many looks a log that cannot be followed is left alone."""
 _FIRST_PAGE, _PAGE = 8, 256
 """Entries asked for at first (a look costs little when nothing is new), and when far behind."""
 
@@ -67,6 +69,28 @@ class Draft:
     message: str = ""
     git: str = ""
     python: str = ""
+
+
+class _InVain:
+    """Keeps a log that cannot be followed from being read whole at each look.
+
+    What is known of it by then may be the same and it another one, or mended: so it is read again,
+    after 1, 2, 4 looks and so on, `_MOST_LOOKS` at the most.
+    """
+
+    def __init__(self) -> None:
+        self._attempt: tuple[str, int, int] | None = None
+        self._reads = self._looks = 0
+
+    def forbids(self, attempt: tuple[str, int, int]) -> bool:
+        """Return whether a log is not to be read, as often as it was of late; count it if it is."""
+        if attempt != self._attempt:
+            self._attempt, self._reads = attempt, 0
+        elif self._looks < min(2 ** (self._reads - 1), _MOST_LOOKS):
+            self._looks += 1
+            return True
+        self._reads, self._looks = self._reads + 1, 0
+        return False
 
 
 class Journal:
@@ -104,8 +128,8 @@ class Journal:
         self._lock = ForkSafeLock()
         self._recent: dict[str, bytes] = {}
         self._tip = 0
-        self._in_vain: tuple[str, int, int] | None = None  # when a log was read for nothing
-        self._searched: tuple[str, int, int] | None = None  # when it was searched for a snapshot
+        self._in_vain = _InVain()  # logs that were read for nothing
+        self._searched = _InVain()  # those in which no snapshot was found
         self.replaced = 0
 
     def __repr__(self) -> str:
@@ -212,9 +236,8 @@ class Journal:
         """
         before = self.ledger
         attempt = before.head, self._tip, before.verifier.edition
-        if not self._tip or self._in_vain == attempt:
+        if not self._tip or self._in_vain.forbids(attempt):
             raise error
-        self._in_vain = attempt
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
             releases = self._from_the_beginning(False, to_append)
@@ -227,7 +250,7 @@ class Journal:
             self.replaced += 1  # what comes after the reset is no part of it
             raise
         except Exception:
-            self.ledger, self._in_vain = before, None
+            self.ledger, self._in_vain = before, _InVain()
             raise
         self.replaced += 1
         return releases
@@ -259,6 +282,8 @@ class Journal:
         known = self._known
         following = self.ledger.sequence + 1
         opened = self.ledger.open(entry, known=known is not None and following <= known.sequence)
+        if known is not None and opened.release.epoch > known.epoch:
+            opened = self.ledger.open(entry)  # it was never known: nothing that follows pins it
         release = self.ledger.follow(opened, self._snapshot_of(opened))
         if known is not None and following == known.sequence and release.epoch <= known.epoch:
             self._check_known(known, self.ledger.head)
@@ -314,12 +339,11 @@ class Journal:
     def _begin_at_later_snapshot(self) -> bool:
         """Skip what cannot be believed, if a snapshot that can be comes later in the log.
 
-        So it is after a `reset` whose hint was lost. The end of the log is looked through, once.
+        So it is after a `reset` whose hint was lost. The end of the log is looked through.
         """
         attempt = self.ledger.head, self._tip, self.ledger.verifier.edition
-        if self._searched == attempt:
+        if self._searched.forbids(attempt):
             return False
-        self._searched = attempt
         first = max(self.ledger.sequence, self._tip - _MOST_SEARCHED)
         for last in range(self._tip, first, -_PAGE):
             sequences = range(last, max(first, last - _PAGE), -1)

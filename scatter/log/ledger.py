@@ -356,8 +356,10 @@ def _read_snapshot(snapshot: bytes) -> tuple[int, dict[str, FunctionState]]:
     if type(state) is not dict or state.keys() != {"began", "functions"}:
         raise TypeError("it has other fields than expected")
     began, rows = state["began"], state["functions"]
-    if type(began) is not int or began < 0 or type(rows) is not list:
+    if type(began) is not int or type(rows) is not list:
         raise TypeError("a number and a list were expected")
+    if not 0 <= began <= statement.MAX_NUMBER:
+        raise ValueError("a number is out of range")
     states = [_read_state(row) for row in rows]
     found = {state.function: state for state in states}
     if len(found) != len(states):
@@ -381,6 +383,7 @@ def _read_state(row: Any) -> FunctionState:
         function=live.function, live=live, kept=tuple(kept), keys=tuple(keys), **row
     )
     least = (state.sequence - 1, state.previous, state.floor - 1, state.last - (live.version or 0))
-    if min(least) < 0:
+    most = max(state.sequence, state.last, state.previous, state.floor - 1, *kept)
+    if min(least) < 0 or most > statement.MAX_NUMBER:
         raise ValueError("a number is out of range")
     return state

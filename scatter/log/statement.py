@@ -9,6 +9,7 @@ Invariants
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import json
 import re
@@ -20,6 +21,8 @@ from scatter.model import ACTIONS, Change, Release
 FORMAT = 1
 MAX_LINE = 1_000_000
 """What tracebacks show of a version is laid out by its lines: a larger number would take memory."""
+MAX_NUMBER = 2**53 - 1
+"""The largest whole number that every JSON reader takes; Python writes none of 4,300 digits."""
 _RELEASE_FIELDS: dict[str, type] = {
     "format": int,
     "namespace": str,
@@ -123,7 +126,7 @@ def read(statement: bytes) -> Release:
         raise _bad("unknown format number")
     if fields["action"] not in ACTIONS or fields["sequence"] < 1 or fields.get("epoch", 0) < 0:
         raise _bad("unknown action, or a number below its least")
-    if not _TIME.fullmatch(fields["time"]):
+    if not _is_time(fields["time"]):
         raise _bad("a time that is not in UTC, with milliseconds")
     changes = tuple(read_change(change) for change in fields.pop("changes"))
     names = [change.function for change in changes]
@@ -134,6 +137,14 @@ def read(statement: bytes) -> Release:
     if fields["action"] == "reset" and not (fields.get("epoch") and fields.get("snapshot")):
         raise _bad("a reset has an epoch and a snapshot")
     return Release(changes=changes, **fields)
+
+
+def _is_time(text: str) -> bool:
+    """Return whether a text is a time of a day that there is."""
+    if not _TIME.fullmatch(text) or text.startswith("0000"):
+        return False
+    year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
+    return day <= calendar.monthrange(year, month)[1]
 
 
 def read_change(fields: Any) -> Change:
@@ -156,6 +167,8 @@ def _check_fields(fields: object, must: dict[str, type], may: dict[str, type]) -
     for name, value in fields.items():
         if type(value) is not (must.get(name) or may.get(name)):
             raise _bad(f"field {name[:40]!r} is unknown or has the wrong type")
+        if type(value) is int and value > MAX_NUMBER:
+            raise _bad(f"field {name[:40]!r} is larger than {MAX_NUMBER}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -48,6 +48,11 @@ RUN_CHECK_S = 8.0
 """The same for who only sends commands: rarer, so that rings are answered without delay."""
 MOST_AT_ONCE = 10_000
 """Notifications read before they are looked at."""
+_BROKEN = (
+    *(redis.RedisError, OSError, AttributeError, TypeError, ValueError, LookupError),
+    *(MemoryError, RecursionError),
+)
+"""How redis-py and hiredis end where what answers is no Redis: a length that lies, deep nesting."""
 _POLLIN = 1  # `select.POLLIN`, also where gevent has the module
 
 
@@ -183,7 +188,7 @@ class Link:
         try:
             _send(connection, commands)
             replies = _replies(connection, len(commands))
-        except (redis.RedisError, OSError, AttributeError) as error:
+        except _BROKEN as error:
             self.close()
             raise self._faults(error) from error
         for position, (command, reply) in enumerate(zip(commands, replies, strict=True)):
@@ -203,7 +208,7 @@ class Link:
         if self._connection is None:
             try:
                 connection = self._route.connect()
-            except (redis.RedisError, OSError, AttributeError, TypeError, ValueError) as error:
+            except _BROKEN as error:
                 # whatever answers there may not be a Redis: redis-py then fails in many ways
                 raise self._faults(error) from error
             connection._parser.set_pubsub_push_handler(self._take_push)
@@ -226,7 +231,7 @@ class Link:
             try:
                 if self._route.is_right(self._connection):
                     return False
-            except (redis.RedisError, OSError, AttributeError):
+            except _BROKEN:
                 pass  # it is dead
             self.close()
             return True
@@ -253,7 +258,7 @@ class Link:
                 replies = [_reply(connection)]
                 while replies[-1] != mark:
                     replies.append(_reply(connection))
-            except (redis.RedisError, OSError, AttributeError) as error:
+            except _BROKEN as error:
                 self.close()
                 raise self._faults(error) from error
         for reply in replies:
@@ -266,7 +271,7 @@ class Link:
             connection = self._connected()
             try:
                 _send(connection, [("UNSUBSCRIBE", channel)])
-            except (redis.RedisError, OSError, AttributeError) as error:
+            except _BROKEN as error:
                 self.close()
                 raise self._faults(error) from error
 
@@ -288,7 +293,7 @@ class Link:
             )
         try:
             return self._wait(timeout_s, wake_fd)
-        except (redis.RedisError, OSError, AttributeError) as error:
+        except _BROKEN as error:
             self.close()
             raise self._faults(error) from error
 

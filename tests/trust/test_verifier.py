@@ -86,7 +86,11 @@ def test_nothing_is_parsed_before_the_signature_is_good(
 ) -> None:
     parsed: list[bytes] = []
     monkeypatch.setattr("scatter.log.statement.read", parsed.append)
-    for data in (entry(a_release()), entry(a_release(), EVE), entry(a_release(), ANN)[:-1] + b"\0"):
+    for data in (
+        entry(a_release()),
+        entry(a_release(), EVE),
+        entry(a_release(), ANN)[:-1] + b"\xff",
+    ):
         assert reason(lambda data=data: ledger.open(data))  # type: ignore[misc]
     assert parsed == []
 
