@@ -345,9 +345,7 @@ def test_a_trust_file_that_somebody_else_could_change_is_not_used(
     goes_on(scene, worker)
 
 
-def test_a_log_whose_newest_releases_are_withheld_is_reported(
-    scene: Scene, worker: Worker
-) -> None:
+def test_a_log_whose_newest_releases_are_withheld_is_reported(scene: Scene, worker: Worker) -> None:
     values = worker.tell()["values"]
     scene.files.policy('stale_after = "1s"')
     scene.ring()
