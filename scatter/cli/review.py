@@ -32,7 +32,7 @@ def headline(change: Change, live: Change | None, removed: tuple[int, ...]) -> s
     if removed:
         numbers = ", ".join(map(str, sorted(removed)))
         text += f"; of its versions these go for good: {numbers}"
-    return _visible(text)
+    return visible(text)
 
 
 def diff_of(journal: Journal, considered: Considered, change: Change) -> list[str]:
@@ -49,7 +49,7 @@ def diff_of(journal: Journal, considered: Considered, change: Change) -> list[st
         f"{change.function} {number_of(one.version)}" if one and code else "/dev/null"
         for one, code in ((live, old), (change, new))
     ]
-    texts = ["\n".join(map(_visible, lines_of(code))) if code else "" for code in (old, new)]
+    texts = ["\n".join(map(visible, lines_of(code))) if code else "" for code in (old, new)]
     return list(diff_lines(texts[0], texts[1], names[0], names[1]))
 
 
@@ -98,7 +98,7 @@ def _pickled(name: str, data: bytes) -> Iterator[str]:
         yield f"#   {name} was pickled, and CANNOT BE SHOWN: {len(data)} bytes, SHA-256 {digest}"
 
 
-def _visible(line: str) -> str:
+def visible(line: str) -> str:
     """Return a line with what a terminal would not show as it is written as escapes."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in line.expandtabs(4)
