@@ -133,7 +133,7 @@ def test_what_changes_is_shown_against_what_is_live(desks: Desks, shell: Shell) 
     assert [one["principals"] for one in signed["signed_by"]] == [["ann@x.org"], ["bob@x.org"]]
 
 
-def test_release_rollback_and_delete_are_proposed_too(desks: Desks, shell: Shell) -> None:  # noqa: F811
+def test_every_other_verb_is_proposed_too(desks: Desks, shell: Shell) -> None:  # noqa: F811
     desks.release("push")
     shell.edit("RATE = 2", "RATE = 3")
     desks.release("push")
@@ -147,8 +147,9 @@ def test_release_rollback_and_delete_are_proposed_too(desks: Desks, shell: Shell
     assert [v["number"] for v in desks.ann("log", "score", "--json").json("versions")] == [2]
     desks.release("delete", "score")
     assert desks.ann("log", "score").code == 1
+    desks.release("renew")
     assert releases(desks.bob)[2:] == [
-        f"{verb} by ann@x.org" for verb in ("rollback", "release", "delete", "delete")
+        f"{verb} by ann@x.org" for verb in ("rollback", "release", "delete", "delete", "renew")
     ]
 
 
