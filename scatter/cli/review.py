@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from scatter.cli.output import diff_lines, number_of
+from scatter.errors import Refused
 
 if TYPE_CHECKING:
     from scatter.bundle import Bundle, Item
@@ -41,16 +42,27 @@ def diff_of(journal: Journal, considered: Considered, change: Change) -> list[st
 
     state = journal.ledger.functions.get(change.function)
     live = state.live if state else None
-    if live and live.bundle == change.bundle:
-        return []
-    old = code_of(journal, considered.proposal, live) if live else None
+    old, lost = _live_code(journal, considered, live)
     new = code_of(journal, considered.proposal, change)
     names = [
         f"{change.function} {number_of(one.version)}" if one and code else "/dev/null"
         for one, code in ((live, old), (change, new))
     ]
+    names[0] += " (the live code is lost: all is shown)" if lost else ""
     texts = ["\n".join(map(visible, lines_of(code))) if code else "" for code in (old, new)]
     return list(diff_lines(texts[0], texts[1], names[0], names[1]))
+
+
+def _live_code(
+    journal: Journal, considered: Considered, live: Change | None
+) -> tuple[Bundle | None, bool]:
+    """Return the live code of a function, and whether there should be some and it is lost."""
+    from scatter.log.cosign import code_of
+
+    try:
+        return (code_of(journal, considered.proposal, live) if live else None), False
+    except Refused:
+        return None, True
 
 
 def lines_of(bundle: Bundle) -> list[str]:

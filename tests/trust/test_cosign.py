@@ -153,6 +153,10 @@ def test_all_that_is_missing_is_said(team: Team) -> None:
     missing = consider(team.journal(), made).missing
     assert [one.reason for one in missing] == ["not-permitted", "too-few-signatures"]
     assert "2 more are missing" in missing[1].detail
+    with pytest.raises(Untrusted) as caught:
+        publish(team.journal(), consider(team.journal(), made))
+    assert caught.value.reason == "not-permitted"
+    assert ["2 more are missing" in note for note in caught.value.__notes__] == [True]
 
 
 def test_one_person_does_not_pass_for_two(team: Team) -> None:
@@ -300,6 +304,7 @@ def history(team: Team) -> None:
         lambda v: v.rollback("score"),
         lambda v: v.rollback(to=2),
         lambda v: v.delete("score"),
+        lambda v: v.delete("score", older_than=5),
         lambda v: v.delete("score", older_than=4),
         lambda v: v.delete("score", older_than=3),
         lambda v: v.renew(),
@@ -424,6 +429,20 @@ def test_code_that_is_live_again_and_that_the_store_has_lost_is_not_signed_unsee
     made = team.proposed(ANN, lambda v: v.release({"score": 1}))
     team.store._bundles.pop(digest_of(encode(SCORE)))
     assert reason(lambda: consider(team.journal(BOB), made)) == "bundle-missing"
+
+
+def test_where_the_live_code_is_lost_all_of_the_new_is_shown(team: Team) -> None:
+    from scatter.cli import review
+
+    history(team)
+    live = team.read().ledger.functions["pricing:score"].live
+    made = team.proposed(ANN, lambda v: v.push([candidate(value=9)]))
+    team.store._bundles.pop(live.bundle)
+    bob = team.journal(BOB)
+    considered = consider(bob, made)
+    first, *lines = review.diff_of(bob, considered, considered.release.changes[0])
+    assert "--- /dev/null (the live code is lost: all is shown)" in first
+    assert any("+    return x * 9" in line for line in lines)
 
 
 def test_what_does_not_fit_is_not_written_even_if_it_was_not_looked_at(team: Team) -> None:
@@ -601,6 +620,12 @@ def test_there_is_one_file_for_a_proposal(
 ) -> None:
     data = json.dumps(change(json.loads(DATA)), ensure_ascii=False, indent=1).encode() + b"\n"
     assert reason(lambda: proposal.read(data)) == code
+
+
+def test_a_file_of_a_later_format_says_so() -> None:
+    data = DATA.replace(b'"scatter-proposal": 1', b'"scatter-proposal": 2')
+    with pytest.raises(Untrusted, match="expected format 1, found 2"):
+        proposal.read(data)
 
 
 def test_a_file_that_is_too_large_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:

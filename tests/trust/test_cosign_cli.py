@@ -180,6 +180,18 @@ def test_one_person_signs_once_and_a_stranger_not_at_all(desks: Desks) -> None:
     assert desks.ann("publish", "p.json", "--wait", "0").code == 0
 
 
+def test_whoever_had_no_key_has_one_with_which_it_is_signed(desks: Desks) -> None:
+    assert desks.ann("push", "--propose", "p.json").code == 0
+    for file in ("signing_key", "signing_key.pub"):
+        (desks.bob.folder / "scatter" / file).unlink()
+    done = desks.bob("sign", "p.json", "-y")
+    assert done.code == 0, done.err
+    assert "Made a key to sign releases with" in done.err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(desks.bob.folder))
+        assert home.ensure_key().key.fingerprint in done.err.rpartition("Signed by")[2]
+
+
 @pytest.mark.parametrize("command", ["sign", "publish"])
 def test_a_file_that_is_something_else_is_refused(
     desks: Desks,
