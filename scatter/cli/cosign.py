@@ -38,7 +38,7 @@ _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path
 @as_json
 @click.pass_context
 def sign_(ctx: click.Context, file: Path, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Look at a release that was proposed in FILE, and sign it.
+    """Look at what was proposed in FILE, and sign it.
 
     Shows who signed it and what it would change, checked against what is live; asks; adds your
     signature to FILE.
@@ -84,7 +84,7 @@ def sign_(ctx: click.Context, file: Path, yes: bool, dry_run: bool, as_json: boo
 @as_json
 @click.pass_context
 def publish_(ctx: click.Context, file: Path, dry_run: bool, wait_s: float, as_json: bool) -> None:
-    """Release what was proposed in FILE, once enough people have signed it.
+    """Release what was proposed in FILE, once enough have signed it.
 
     If somebody released since it was proposed, it is a conflict, and is to be proposed again.
 

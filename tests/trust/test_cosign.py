@@ -15,9 +15,10 @@ from trust.people import NAMESPACE, Files, Person, Together, journal_of
 
 from scatter.bundle import Bundle, Part, digest_of, encode
 from scatter.errors import Conflict, Refused, Untrusted, UsageError
-from scatter.log import Journal, cosign, journal, proposal, statement
+from scatter.log import Draft, Journal, cosign, journal, proposal, statement
 from scatter.log.cosign import Considered, consider, publish, sign
 from scatter.log.proposal import Proposal
+from scatter.log.reset import reset, survey
 from scatter.model import Change, Release
 from scatter.releases import Candidate, Releases
 from scatter.store.memory import MemoryStore
@@ -230,6 +231,25 @@ def test_where_nothing_is_signed_there_are_no_proposals(team: Team) -> None:
     made = team.proposed(ANN, push)
     with pytest.raises(UsageError, match="nothing is signed here"):
         consider(Journal(team.store), made)
+
+
+@pytest.mark.parametrize("policy", [BOTH, "threshold = 2"])
+def test_a_policy_for_a_log_that_is_there_is_begun_with_a_reset_that_both_sign(
+    team: Team, policy: str
+) -> None:
+    team.files.policy("")
+    push(team.verbs(ANN))
+    team.files.policy(policy)
+    assert reason(team.journal().catch_up) == "too-few-signatures"
+    team.files.policy("")
+    own = team.journal(ANN, BOB)
+    found = survey(team.store, own.ledger.verifier)
+    draft = Draft(action="reset", changes=(), author=ANN.name)
+    reset(found, draft, state=found.ledger, epoch=1, journal=own)
+    team.files.policy(policy)
+    assert team.read().ledger.functions["pricing:score"].version == 1
+    assert team.both(lambda v: v.push([candidate(value=2)])).sequence == 3
+    assert team.read().ledger.functions["pricing:score"].version == 2
 
 
 # races ------------------------------------------------------------------------------------
