@@ -70,7 +70,13 @@ def sign_(ctx: click.Context, file: Path, yes: bool, dry_run: bool, as_json: boo
 
 
 @click.command()
-@_file
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 @click.option(
     "--wait",
@@ -83,25 +89,28 @@ def sign_(ctx: click.Context, file: Path, yes: bool, dry_run: bool, as_json: boo
 )
 @as_json
 @click.pass_context
-def publish_(ctx: click.Context, file: Path, dry_run: bool, wait_s: float, as_json: bool) -> None:
+def publish_(
+    ctx: click.Context, files: tuple[Path, ...], dry_run: bool, wait_s: float, as_json: bool
+) -> None:
     """Release what was proposed in FILE, once enough have signed it.
 
-    If somebody released since it was proposed, it is a conflict, and is to be proposed again.
+    If somebody released since it was proposed, it is a conflict, and is to be proposed again. Give
+    all copies of FILE that people have signed, if each signed another.
 
     \b
     scatter publish FILE
     scatter publish FILE --dry-run   whether it could be
     """
     from scatter.cli.change import tell
-    from scatter.log.cosign import consider, publish
+    from scatter.log.cosign import consider, merged, publish
 
     releases: Releases = client_of(ctx).releases
-    considered = consider(releases.journal, load(file))
+    considered = consider(releases.journal, merged([load(file) for file in files]))
     _say_left_out(considered)
     if not as_json:
         say(f"Signed by {_listed(considered.signatories)}.")
     if dry_run:
-        _say_next(considered, file)
+        _say_next(considered, files[0])
     began = time.monotonic()
     release = considered.release if dry_run else publish(releases.journal, considered)
     tell(releases, release, wait_s, dry_run, as_json, began)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from scatter.bundle import Bundle, decode
 from scatter.errors import Conflict, Refused, ScatterError, Untrusted, UsageError
@@ -35,6 +36,8 @@ from scatter.trust.verifier import KeyVerifier
 
 _MOST_NAMED = 5
 """Releases that came between which a conflict names."""
+_CLOCKS_DIFFER = timedelta(minutes=5)
+"""By how much the clocks of two people may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ def consider(journal: Journal, proposal: Proposal) -> Considered:
         raise _unfit("it is a reset, or vouches for more than its changes")
     if not _is_next(journal, release):
         raise _conflict(journal, release, proposal.statement)
+    _check_time(journal, release)
     vouchers = tuple(one.voucher for one in good)
     journal.ledger.believed_by(verifier).follow(Opened(release, proposal.statement, vouchers))
     _check_bundles(proposal, release)
@@ -110,6 +114,20 @@ def consider(journal: Journal, proposal: Proposal) -> Considered:
         removed=removed,
         hints=hints,
     )
+
+
+def merged(proposals: Sequence[Proposal]) -> Proposal:
+    """Return one proposal with the signatures of all: each person may have signed a copy.
+
+    Raises:
+        UsageError: They are of different releases.
+
+    """
+    first, *others = proposals
+    if any((one.statement, one.bundles) != (first.statement, first.bundles) for one in others):
+        raise UsageError("Expected files of one proposal, found several. Publish each by itself.")
+    signatures = dict.fromkeys(signature for one in proposals for signature in one.signatures)
+    return replace(first, signatures=tuple(signatures))
 
 
 def sign(journal: Journal, considered: Considered) -> Considered:
@@ -239,6 +257,17 @@ def _once(
 
 
 # whether it fits -------------------------------------------------------------------------
+
+
+def _check_time(journal: Journal, release: Release) -> None:
+    """Return if a release is not of a time to come: every one after it would have to be later."""
+    latest = (datetime.now(UTC) + _CLOCKS_DIFFER).isoformat()
+    if release.time > max(latest, journal.ledger.time):
+        raise Untrusted(
+            "wrong-time",
+            f"The proposal is of {release.time}, which is not yet.",
+            hint="Compare the clocks of the two machines, and have it proposed again.",
+        )
 
 
 def _check_bundles(proposal: Proposal, release: Release) -> None:

@@ -160,6 +160,22 @@ def test_all_that_is_missing_is_said(team: Team) -> None:
     assert ["2 more are missing" in note for note in caught.value.__notes__] == [True]
 
 
+def test_each_may_sign_a_copy(team: Team) -> None:
+    team.files.policy("threshold = 3")
+    team.files.trust(ANN, BOB, EVE)
+    made = team.proposed(ANN, push)
+    copies = [
+        sign(team.journal(one), consider(team.journal(one), made)).proposal for one in (BOB, EVE)
+    ]
+    own = team.journal(ANN)
+    assert [one.reason for one in consider(own, copies[0]).missing] == ["too-few-signatures"]
+    publish(own, consider(own, cosign.merged(copies)))
+    assert len(team.read().ledger.functions["pricing:score"].keys) == 3
+    other = team.proposed(ANN, push_other)
+    with pytest.raises(UsageError, match="found several"):
+        cosign.merged([made, other])
+
+
 def test_one_person_does_not_pass_for_two(team: Team) -> None:
     other = Person("ann")
     team.files.trust(ANN, BOB, other)
@@ -430,6 +446,12 @@ SCORE, OTHER = bundle("pricing:score", 1), bundle("pricing:score", 666)
             [],
             {"time": "1999-01-01T00:00:00.000Z"},
         ),
+        (
+            "wrong-time",
+            [changed("pricing:score", 1, SCORE)],
+            [],
+            {"time": "9999-01-01T00:00:00.000Z"},
+        ),
     ],
 )
 def test_what_does_not_fit_itself_or_the_log_is_refused_whoever_signed_it(
@@ -440,6 +462,13 @@ def test_what_does_not_fit_itself_or_the_log_is_refused_whoever_signed_it(
     made = forged(team, lambda r: replace(r, changes=tuple(changes), **fields), *carried)
     assert reason(lambda: consider(team.journal(BOB), made)) == code
     assert team.everything() == before
+
+
+def test_a_log_whose_clock_was_ahead_goes_on(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "now", lambda: "9999-01-01T00:00:00.000Z")
+        team.pushed(candidate("pricing:rank"))
+    assert team.both(push).time == "9999-01-01T00:00:00.000Z"
 
 
 def test_code_that_is_live_again_and_that_the_store_has_lost_is_not_signed_unseen(

@@ -180,6 +180,16 @@ def test_one_person_signs_once_and_a_stranger_not_at_all(desks: Desks) -> None:
     assert desks.ann("publish", "p.json", "--wait", "0").code == 0
 
 
+def test_copies_are_published_together(desks: Desks) -> None:
+    assert desks.ann("push", "--propose", "p.json").code == 0
+    copy = desks.file.with_name("copy.json")
+    copy.write_bytes(desks.file.read_bytes())
+    assert desks.bob("sign", "copy.json", "-y").code == 0
+    assert desks.ann("publish", "p.json").code == 1
+    assert desks.ann("publish", "p.json", "copy.json", "--wait", "0").code == 0
+    assert releases(desks.bob) == ["push by ann@x.org"]
+
+
 def test_whoever_had_no_key_has_one_with_which_it_is_signed(desks: Desks) -> None:
     assert desks.ann("push", "--propose", "p.json").code == 0
     for file in ("signing_key", "signing_key.pub"):
