@@ -21,6 +21,8 @@ from typing import Any
 from scatter.bundle import Bundle, decode, digest_of, encode
 from scatter.errors import Conflict, NotFound, Refused, UsageError
 from scatter.log import Draft, Journal, Ledger
+from scatter.log.proposal import Proposal
+from scatter.log.versions import removals
 from scatter.model import Action, Change, FunctionState, Release, Version
 from scatter.names import SHIPPED, check, resolve
 
@@ -71,9 +73,33 @@ class Releases:
         self.journal = journal
         self.author = author
         self.git = git
+        self._into: Callable[[Release, Proposal], object] | None = None
 
     def __repr__(self) -> str:
         return f"<Releases of {self.journal.ledger.namespace} by {self.author}>"
+
+    def proposing(self, into: Callable[[Release, Proposal], object]) -> Releases:
+        """Return the same verbs, which propose in place of writing.
+
+        Args:
+            into: Given what each verb would release: the release, and the proposal for others to
+                sign (`scatter.log.cosign`).
+
+        """
+        other = Releases(self.journal, author=self.author, git=self.git)
+        other._into = into
+        return other
+
+    def _append(
+        self, make: Callable[[Ledger], Draft | None], *, dry_run: bool = False
+    ) -> Release | None:
+        if self._into is None or dry_run:
+            return self.journal.append(make, dry_run=dry_run)
+        made = self.journal.propose(make)
+        if made is None:
+            return None
+        self._into(*made)
+        return made[0]
 
     # reading -----------------------------------------------------------------------------
 
@@ -176,7 +202,7 @@ class Releases:
             bundles = {c.bundle: encoded[c.function][1] for c in new}
             return self._draft("push", new, message, bundles=bundles, git=self.git())
 
-        release = self.journal.append(make, dry_run=dry_run)
+        release = self._append(make, dry_run=dry_run)
         return Pushed(
             release=release,
             versions={name: change.version or SHIPPED for name, change in plan.items()},
@@ -264,7 +290,7 @@ class Releases:
             changes = tuple(self._to_version(known[n], number) for n, number in moves.items())
             return self._draft(action, changes, message) if changes else None
 
-        return self.journal.append(make, dry_run=dry_run)
+        return self._append(make, dry_run=dry_run)
 
     def _to_version(self, state: FunctionState, number: int) -> Change:
         if number == SHIPPED:
@@ -346,7 +372,7 @@ class Releases:
             message: Why.
 
         """
-        release = self.journal.append(lambda _: self._draft("renew", (), message))
+        release = self._append(lambda _: self._draft("renew", (), message))
         assert release is not None
         return release
 
@@ -384,31 +410,21 @@ class Releases:
             known = _alive(ledger)
             state = known[resolve(asked, known)]
             versions = self.journal.versions(state.function, limit=1 << 30)
-            gone = [v for v in versions if older_than is None or _is_old(v, older_than)]
+            change = Change(function=state.function, version=None)
+            if older_than is not None:
+                change = _kept(state.live, removed_below=older_than)
+            gone, bundles = removals(change, versions)
             numbers = tuple(v.number for v in gone)
-            if older_than is None:
-                return self._deletion(Change(function=state.function, version=None), gone, message)
-            if not gone:
+            if older_than is not None and not gone:
                 return None
-            note = message or f"versions {_span(numbers)} removed"
-            kept = [v for v in versions if v.number not in numbers]
-            return self._deletion(_kept(state.live, removed_below=older_than), gone, note, kept)
+            note = (
+                message if older_than is None else message or f"versions {_span(numbers)} removed"
+            )
+            forget = {state.function: () if older_than is None else numbers}
+            return self._draft("delete", (change,), note, forget=forget, remove=frozenset(bundles))
 
-        self.journal.append(make, dry_run=dry_run)
+        self._append(make, dry_run=dry_run)
         return numbers
-
-    def _deletion(
-        self, change: Change, gone: Sequence[Version], message: str, kept: Sequence[Version] = ()
-    ) -> Draft:
-        """Return the draft that removes versions, and the bundles that no kept one shares."""
-        everything = change.version is None
-        return self._draft(
-            "delete",
-            (change,),
-            message,
-            forget={change.function: () if everything else tuple(v.number for v in gone)},
-            remove=frozenset(v.bundle for v in gone) - {change.bundle, *(v.bundle for v in kept)},
-        )
 
     def _draft(
         self, action: Action, changes: tuple[Change, ...], message: str, **rest: Any
@@ -427,10 +443,6 @@ class Releases:
 def _alive(ledger: Ledger) -> dict[str, FunctionState]:
     """Return name → state of every function that is not deleted."""
     return {n: s for n, s in sorted(ledger.functions.items()) if s.version is not None}
-
-
-def _is_old(version: Version, older_than: int) -> bool:
-    return version.number < older_than and not version.live
 
 
 def _live(ledger: Ledger, name: str) -> Change | None:

@@ -265,7 +265,7 @@ def parse(words: list[str], folder: Path) -> None:
 def project(tmp_path: Path) -> Path:
     """The files that documents and messages speak of."""
     (tmp_path / "src").mkdir()
-    for name in ("src/pricing.py", "pricing.py", "PATH"):
+    for name in ("src/pricing.py", "pricing.py", "PATH", "FILE"):
         (tmp_path / name).touch()
     return tmp_path
 

@@ -18,6 +18,8 @@ _COMMANDS = {
     "release": "change",
     "rollback": "change",
     "delete": "change",
+    "sign": "cosign",
+    "publish": "cosign",
     "renew": "reset",
     "reset": "reset",
     "list": "read",

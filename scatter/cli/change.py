@@ -20,6 +20,7 @@ from scatter.cli.app import (
     settings_of,
     track,
 )
+from scatter.cli.cosign import into_file, propose
 from scatter.cli.explain import headline, open_workspace, show, strangers_of
 from scatter.cli.output import confirm, data, data_json, number_of, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
@@ -60,6 +61,7 @@ wait = click.option(
 @secrets
 @click.option("--force", is_flag=True, help="Go over somebody else's version.")
 @why
+@propose
 @dry
 @wait
 @as_json
@@ -73,6 +75,7 @@ def push_(
     secrets: bool,
     force: bool,
     message: str,
+    propose: Path | None,
     dry_run: bool,
     wait_s: float,
     as_json: bool,
@@ -88,12 +91,14 @@ def push_(
     """
     client, settings = client_of(ctx), settings_of(ctx)
     releases: Releases = client.releases
+    verbs = into_file(releases, propose, dry_run=dry_run)
     chosen = paths or tuple(Path(p) for p in settings.paths)
     workspace = open_workspace(chosen, track or settings.track, strict=not only, secrets=secrets)
     before = dict(releases.functions())
     candidates = _chosen(releases, workspace, only, check_allow(allow))
     began = time.monotonic()
-    pushed = releases.push(candidates, message=message, force=force, dry_run=dry_run)
+    pushed = verbs.push(candidates, message=message, force=force, dry_run=dry_run)
+    dry_run = dry_run or propose is not None
     changed = {
         n: v for n, v in pushed.versions.items() if n not in before or before[n].version != v
     }
@@ -178,6 +183,7 @@ def _with_called(names: list[str], built: Any, live: Any) -> list[str]:
 @click.command()
 @click.argument("versions", nargs=-1, required=True, metavar="NAME=VERSION...")
 @why
+@propose
 @dry
 @wait
 @as_json
@@ -186,6 +192,7 @@ def release_(
     ctx: click.Context,
     versions: tuple[str, ...],
     message: str,
+    propose: Path | None,
     dry_run: bool,
     wait_s: float,
     as_json: bool,
@@ -202,10 +209,11 @@ def release_(
     if len(wanted) < len(versions):
         raise UsageError("A function is named twice. Give each one version.")
     releases = client_of(ctx).releases
+    verbs = into_file(releases, propose, dry_run=dry_run)
     releases.journal.catch_up()  # connected, so that what is timed is the release
     began = time.monotonic()
-    release = releases.release(wanted, message=message, dry_run=dry_run)
-    _tell(releases, release, wait_s, dry_run, as_json, began)
+    release = verbs.release(wanted, message=message, dry_run=dry_run)
+    tell(releases, release, wait_s, dry_run or propose is not None, as_json, began)
 
 
 def _parse_version(text: str) -> tuple[str, int]:
@@ -220,6 +228,7 @@ def _parse_version(text: str) -> tuple[str, int]:
 @click.argument("names", nargs=-1, shell_complete=complete_function)
 @click.option("--to", type=int, metavar="RELEASE", help="Back to right after this release.")
 @why
+@propose
 @dry
 @wait
 @as_json
@@ -229,6 +238,7 @@ def rollback_(
     names: tuple[str, ...],
     to: int | None,
     message: str,
+    propose: Path | None,
     dry_run: bool,
     wait_s: float,
     as_json: bool,
@@ -244,10 +254,11 @@ def rollback_(
     scatter rollback --to 41         everything to how it was after release 41
     """
     releases = client_of(ctx).releases
+    verbs = into_file(releases, propose, dry_run=dry_run)
     releases.journal.catch_up()  # connected, so that what is timed is the release
     began = time.monotonic()
-    release = releases.rollback(*names, to=to, message=message, dry_run=dry_run)
-    _tell(releases, release, wait_s, dry_run, as_json, began)
+    release = verbs.rollback(*names, to=to, message=message, dry_run=dry_run)
+    tell(releases, release, wait_s, dry_run or propose is not None, as_json, began)
 
 
 @click.command()
@@ -259,11 +270,18 @@ def rollback_(
     help="Only versions below this one; the live one stays.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@propose
 @dry
 @as_json
 @click.pass_context
 def delete_(
-    ctx: click.Context, name: str, older_than: int | None, yes: bool, dry_run: bool, as_json: bool
+    ctx: click.Context,
+    name: str,
+    older_than: int | None,
+    yes: bool,
+    propose: Path | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Remove function NAME, or its older versions, for good. Their code goes too.
 
@@ -274,24 +292,30 @@ def delete_(
     scatter delete score --older-than 40 -y
     """
     releases = client_of(ctx).releases
+    verbs = into_file(releases, propose, dry_run=dry_run)
     function = releases.find(name).function
     numbers = releases.delete(function, older_than=older_than, dry_run=True)
     if numbers and not dry_run:
-        if not yes and not confirm(f"Remove {_count(numbers)} of {function} for good?"):
+        if not yes and not propose and not confirm(_really(numbers, function)):
             say("Nothing was removed.")
             ctx.exit(1)
-        numbers = releases.delete(function, older_than=older_than)
+        numbers = verbs.delete(function, older_than=older_than)
+    dry_run = dry_run or propose is not None
     if as_json:
         data_json("deleted", {"function": function, "versions": numbers, "dry_run": dry_run})
     else:
         say(f"{'Would remove' if dry_run else 'Removed'} {_count(numbers)} of {function}.")
 
 
+def _really(numbers: Sequence[int], function: str) -> str:
+    return f"Remove {_count(numbers)} of {function} for good?"
+
+
 def _count(numbers: Sequence[int]) -> str:
     return f"{len(numbers)} version{'s' * (len(numbers) != 1)}"
 
 
-def _tell(
+def tell(
     releases: Releases,
     release: Release | None,
     wait_s: float,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scatter.cli.app import as_json, client_of, settings_of
+from scatter.cli.cosign import into_file, propose
 from scatter.cli.output import confirm, data_json, say, who
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ why = click.option("-m", "--message", default="", help="Why; shown in the log.")
 
 @click.command()
 @why
+@propose
 @as_json
 @click.pass_context
-def renew_(ctx: click.Context, message: str, as_json: bool) -> None:
+def renew_(ctx: click.Context, message: str, propose: Path | None, as_json: bool) -> None:
     """Release nothing, to say that the log is not behind.
 
     Where a policy has `stale_after`, processes report a log that is older. Run this from a timer.
@@ -28,11 +30,13 @@ def renew_(ctx: click.Context, message: str, as_json: bool) -> None:
     \b
     scatter renew
     """
-    release = client_of(ctx).releases.renew(message=message)
+    verbs = into_file(client_of(ctx).releases, propose, dry_run=False)
+    release = verbs.renew(message=message)
     if as_json:
         data_json("renewed", {"sequence": release.sequence, "time": release.time})
     else:
-        say(f"Release {release.sequence}: the log is of {release.time}.")
+        verb = "Would be release" if propose else "Release"
+        say(f"{verb} {release.sequence}: the log is of {release.time}.")
 
 
 @click.command()

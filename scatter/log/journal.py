@@ -26,6 +26,7 @@ from scatter.errors import ScatterError, Untrusted
 from scatter.locks import ForkSafeLock
 from scatter.log import envelope, statement
 from scatter.log.ledger import Ledger, Opened
+from scatter.log.proposal import Proposal
 from scatter.log.versions import find_versions
 from scatter.model import Action, Change, FunctionState, Release, Version
 from scatter.names import SHIPPED
@@ -420,6 +421,57 @@ class Journal:
             f"{self.store.address}; nothing was written. Try again."
         )
 
+    def propose(self, make: Callable[[Ledger], Draft | None]) -> tuple[Release, Proposal] | None:
+        """Make one release and sign it, for others to sign too before it is written.
+
+        It carries no snapshot: who signs vouches for what they can look at, not for all that is
+        live.
+
+        Args:
+            make: As for `append`.
+
+        Returns:
+            The release that it would be, and the proposal; None when `make` wanted none.
+
+        """
+        with self._lock:
+            draft = self._drafted(make, read_on=True)
+            if draft is None:
+                return None
+            release, _ = self._place(draft)
+            release = replace(release, snapshot="")
+            text = statement.write(release)
+            signed = Proposal(
+                statement=text, signatures=self.sign(text), bundles=dict(draft.bundles)
+            )
+            return release, signed
+
+    def append_proposed(self, proposal: Proposal, hints: Hints) -> Release | None:
+        """Append what was proposed, and signed. For `scatter.log.cosign`.
+
+        Args:
+            proposal: The proposal.
+            hints: What goes with it.
+
+        Returns:
+            The release; None when the log ends elsewhere.
+
+        Raises:
+            Untrusted: It would not be believed; nothing was written.
+
+        """
+        with self._lock:
+            entry = envelope.seal(proposal.statement, proposal.signatures)
+            opened = self.ledger.open(entry)
+            if opened.release.previous != self.ledger.head:
+                return None
+            self.ledger.believed_by(self.ledger.verifier).follow(opened)  # it does fit
+            if not self.store.append(opened.release.sequence, entry, proposal.bundles, hints):
+                return None
+            self.ledger.follow(opened)
+            self._keep_position()
+            return opened.release
+
     def next_epoch(self, epoch: int) -> int:
         """Return the epoch that a reset begins where the log that is there is in `epoch`."""
         known = self._position.read() if self._position is not None else None
@@ -502,8 +554,11 @@ class Journal:
     def _seal(self, release: Release) -> bytes:
         """Return the signed entry of a release."""
         text = statement.write(release)
-        signatures = self._signer.sign(text, namespace=self.ledger.namespace)
-        return envelope.seal(text, signatures)
+        return envelope.seal(text, self.sign(text))
+
+    def sign(self, text: bytes) -> tuple[bytes, ...]:
+        """Return the signatures of this process over a statement."""
+        return self._signer.sign(text, namespace=self.ledger.namespace)
 
     def functions(self) -> Mapping[str, FunctionState]:
         """Return every function as it should run here.

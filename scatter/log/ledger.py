@@ -118,6 +118,16 @@ class Ledger:
         """
         text, signatures = envelope.open_(entry)
         vouchers = self.verifier.check(text, signatures, namespace=self.namespace, known=known)
+        release = self.read(text)
+        return Opened(release, text, self.verifier.permit(release, vouchers))
+
+    def read(self, text: bytes) -> Release:
+        """Return what a statement says whose signatures the caller has checked.
+
+        Raises:
+            Untrusted: It is malformed, or of another namespace.
+
+        """
         release = statement.read(text)
         if release.namespace != self.namespace:
             raise Untrusted(
@@ -125,7 +135,7 @@ class Ledger:
                 f"Expected a release of namespace {self.namespace!r}, "
                 f"found one of {release.namespace!r}.",
             )
-        return Opened(release, text, self.verifier.permit(release, vouchers))
+        return release
 
     def open_at(self, sequence: int, entry: bytes, *, to_look: bool = False) -> Opened:
         """Return what is in the entry at a place of the log that was passed already.

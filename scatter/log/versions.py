@@ -33,6 +33,24 @@ def find_versions(
     return [found[number] for number in wanted if number in found]
 
 
+def removals(change: Change, versions: Sequence[Version]) -> tuple[tuple[Version, ...], set[str]]:
+    """Return what a change removes: versions, and the bundles that no kept one shares.
+
+    Args:
+        change: A delete, or one that removes versions below a number.
+        versions: All of its function, before it.
+
+    """
+    if change.version is None:
+        gone = tuple(versions)
+    else:
+        below, live = change.removed_below, change.version
+        gone = tuple(v for v in versions if v.number < below and v.number != live)
+    numbers = {v.number for v in gone}
+    kept = {v.bundle for v in versions if v.number not in numbers}
+    return gone, {v.bundle for v in gone} - kept - {change.bundle}
+
+
 def _numbers(state: FunctionState, below: int | None, above: int | None) -> Iterator[int]:
     """Yield the numbers of the versions that were not removed, in the order asked for."""
     if above is not None:

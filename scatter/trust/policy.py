@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +29,13 @@ from scatter.trust.patterns import fits
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _KEYS = ("admins", "threshold", "revoked_code", "replaced_log", "stale_after", "rule")
 _RULE_KEYS = ("functions", "signers", "threshold")
+_COSIGN = (
+    "Make a proposal of it with `--propose FILE` (as in `scatter push --propose FILE`); the others "
+    "look at it and sign with `scatter sign FILE`; then `scatter publish FILE` releases it."
+)
+_AT_ONCE = (
+    "A reset is signed by all at once: name their keys in SCATTER_SIGNING_KEY_FILE, with `:`."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,29 +71,34 @@ class Rule:
         """Return whether the rule is about a function."""
         return any(fits(function, pattern) for pattern in self.functions)
 
-    def check(self, what: str, signatories: Sequence[Signatory]) -> None:
-        """Return if enough of the right ones have signed.
+    def refusal(self, what: str, signatories: Sequence[Signatory], hint: str) -> Untrusted | None:
+        """Return why these signatures are not enough; None if they are.
 
-        Raises:
-            Untrusted: `not-permitted` or `too-few-signatures`.
+        Args:
+            what: What is released, to begin a sentence with.
+            signatories: Who signed it.
+            hint: How more people sign it.
 
         """
-        found = _different(s for s in signatories if _is_one_of(s, self.signers))
-        if found >= self.threshold:
-            return
+        counting = [s for s in signatories if _is_one_of(s, self.signers)]
+        missing = self.threshold - _different(counting)
+        if missing <= 0:
+            return None
         signed = ", ".join(sorted({n for s in signatories for n in s.principals})) or "nobody"
         wanted = ", ".join(self.signers)
         if self.threshold == 1:
-            raise Untrusted(
+            return Untrusted(
                 "not-permitted",
                 f"{what} may be released by {wanted}; it was signed by {signed}.",
                 hint="Have one of them release it, or change the policy file of those who run it.",
             )
-        raise Untrusted(
+        others = [p for p in self.signers if not any(_is_one_of(s, (p,)) for s in counting)]
+        return Untrusted(
             "too-few-signatures",
-            f"{what} needs signatures of {self.threshold} different signers of {wanted}; "
-            f"it was signed by {signed}.",
-            hint="Have it signed by all of them: see docs/trust.md.",
+            f"{what} needs signatures of {self.threshold} different signers of {wanted}; it was "
+            f"signed by {signed}. {missing} more {'is' if missing == 1 else 'are'} missing"
+            f"{', of ' * bool(others)}{', '.join(others)}.",
+            hint=hint,
         )
 
 
@@ -125,16 +137,29 @@ class Policy:
             Untrusted: `not-permitted` or `too-few-signatures`.
 
         """
+        for refusal in self.refusals(functions, signatories, is_reset=is_reset):
+            raise refusal
+
+    def refusals(
+        self, functions: Collection[str], signatories: Sequence[Signatory], *, is_reset: bool
+    ) -> Iterator[Untrusted]:
+        """Yield all that speaks against a release; arguments as for `check`."""
         if is_reset:
-            rule = Rule(signers=self.admins, threshold=self.threshold)
-            rule.check("A reset of the log", signatories)
-            return
-        if self.threshold > 1:
-            Rule(threshold=self.threshold).check("Every release", signatories)
-        for rule in self.rules:
-            for function in functions:
-                if rule.concerns(function):
-                    rule.check(f"`{function}`", signatories)
+            found = [
+                Rule(signers=self.admins, threshold=self.threshold).refusal(
+                    "A reset of the log", signatories, _AT_ONCE
+                )
+            ]
+        else:
+            every = Rule(threshold=self.threshold).refusal("Every release", signatories, _COSIGN)
+            found = [every if self.threshold > 1 else None]
+            found += [
+                rule.refusal(f"`{function}`", signatories, _COSIGN)
+                for rule in self.rules
+                for function in functions
+                if rule.concerns(function)
+            ]
+        yield from (refusal for refusal in found if refusal is not None)
 
 
 EVERYBODY = Policy()

@@ -139,19 +139,35 @@ class KeyVerifier:
         self, release: Release, vouchers: Sequence[Voucher], functions: Collection[str] = ()
     ) -> tuple[Voucher, ...]:
         """Return those who vouch for a release and may do what it does, at its time."""
-        policy, counting = self.trusted.policy, list[tuple[Voucher, Signatory]]()
-        refusals = list[Untrusted]()
+        counting, refusals = self.signatories(release, vouchers)
+        if not counting:
+            raise refusals[0]
+        changed = functions or [change.function for change in release.changes]
+        signatories = [signatory for _, signatory in counting]
+        policy = self.trusted.policy
+        policy.check(changed, signatories, is_reset=release.action == "reset")
+        return tuple(voucher for voucher, _ in counting)
+
+    def signatories(
+        self, release: Release, vouchers: Sequence[Voucher]
+    ) -> tuple[list[tuple[Voucher, Signatory]], list[Untrusted]]:
+        """Return those who may sign for the namespace at the time of a release, and who they are.
+
+        Args:
+            release: The release.
+            vouchers: Who signed it.
+
+        Returns:
+            Them, and why the others do not count.
+
+        """
+        counting, refusals = list[tuple[Voucher, Signatory]](), list[Untrusted]()
         for voucher in vouchers:
             try:
                 counting.append((voucher, self._signatory(release, voucher)))
             except Untrusted as refusal:
                 refusals.append(refusal)
-        if not counting:
-            raise refusals[0]
-        changed = functions or [change.function for change in release.changes]
-        signatories = [signatory for _, signatory in counting]
-        policy.check(changed, signatories, is_reset=release.action == "reset")
-        return tuple(voucher for voucher, _ in counting)
+        return counting, refusals
 
     def _signatory(self, release: Release, voucher: Voucher) -> Signatory:
         believed = self.trusted

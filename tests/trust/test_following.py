@@ -14,7 +14,8 @@ from trust.people import Files, Person, Together
 
 from scatter.config import Settings
 from scatter.errors import Untrusted
-from scatter.log import Draft, Journal
+from scatter.log import Draft, Journal, cosign
+from scatter.log.proposal import Proposal
 from scatter.log.reset import reset, survey
 from scatter.releases import Releases
 from scatter.trust.verifier import KeyVerifier
@@ -187,3 +188,28 @@ def test_positions_are_per_user_and_name_no_secret(
     assert (kept["sequence"], kept["namespace"]) == (1, world.namespace)
     with pytest.raises(Untrusted):
         KeyVerifier().check(b"{}", (), namespace=world.namespace)
+
+
+def test_what_two_people_must_sign_is_switched_to_when_both_have(
+    world: World, files: Files
+) -> None:
+    files.policy('[[rule]]\nsigners = ["ann@*", "bob@*"]\nthreshold = 2')
+    ann, bob = (
+        Journal(world.store, verifier=KeyVerifier(), signer=person) for person in (ANN, BOB)
+    )
+    made: list[Proposal] = []
+    verbs = Releases(ann, author="ann").proposing(lambda _, proposal: made.append(proposal))
+    agent = ready(world)
+    world.releases = verbs
+    world.push(f="f1", g="g1")
+    sign_as(world, ANN)
+    world.push(h="h1")  # signed by one, and written by somebody whose policy allows it
+    wait_until(lambda: agent.status().code == "too-few-signatures", "the agent to refuse it")
+    assert world.calls() == "f0 g0 h0"
+    world.store.cut(0)
+    (proposal,) = made
+    signed = cosign.sign(bob, cosign.consider(bob, proposal))
+    assert world.calls() == "f0 g0 h0"
+    cosign.publish(bob, signed)
+    world.until("f1 g1 h0")
+    wait_until(lambda: agent.status().state == "ready", "the agent to be content")

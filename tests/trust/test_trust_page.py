@@ -50,6 +50,10 @@ def test_the_shell_of_the_page_runs_in_its_order(
     assert done.returncode == 0, done.stdout
     assert "Made a key to sign releases with" in done.stdout
     assert 'Good "scatter-release-v1:default" signature for' in done.stdout
+    assert "refused: one signature is too few" in done.stdout
+    assert "1 more is missing" in done.stdout
+    assert "Enough have signed" in done.stdout
+    assert "Release 1: pricing:price v1" in done.stdout
     assert "begins epoch 1 of the log" in done.stdout
 
 
