@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from scatter.errors import ScatterError
 
     try:
-        code = cli.main(list(arguments) if arguments is not None else None, standalone_mode=False)
+        given = list(arguments) if arguments is not None else None
+        code = cli.main(given, prog_name="scatter", standalone_mode=False)
     except click.exceptions.Abort:  # Ctrl-C
         code = 130
     except click.ClickException as error:

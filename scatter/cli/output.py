@@ -55,8 +55,20 @@ def data(text: str | bytes, *, nl: bool = True) -> None:
         raise click.exceptions.Exit(0) from None
 
 
+def visible(line: str) -> str:
+    """Return a line with what a terminal would not show as it is written as escapes.
+
+    Those are control characters, and those that turn the direction of text.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in line.expandtabs(4)
+    )
+
+
 def source(text: str) -> None:
     """Print Python source, highlighted on a terminal where `rich` is installed."""
+    if sys.stdout.isatty():  # else it may be kept, and stays what it is
+        text = "\n".join(map(visible, text.split("\n")))
     try:
         from rich.console import Console
         from rich.syntax import Syntax

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,13 @@ from scatter.cli.output import (
     short,
     source,
     table,
+    visible,
     who,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scatter.bundle import Bundle
     from scatter.model import FunctionState, Release, Version
     from scatter.releases import Releases
@@ -185,18 +189,31 @@ def show_(ctx: click.Context, name: str, number: int | None, as_json: bool) -> N
 
 
 def text_of(bundle: Bundle) -> str:
-    """Return a bundle as one text: what travels with the function, then the function."""
-    parts = [item.source for item in bundle.items if item.source and item.kind != "tracked"]
-    tracked = [item.source for item in bundle.items if item.kind == "tracked"]
-    live = [item.name for item in bundle.items if item.kind == "state"]
+    """Return a bundle as one text: what travels with the function, then the function.
+
+    What travels from other modules comes first, each under its module's name.
+    """
+    parts = list(_travelling(bundle))
+    items = [item for part in bundle.parts for item in part.items]
+    tracked = [item.source for item in items if item.kind == "tracked"]
+    live = [item.name for item in items if item.kind == "state"]
     if bundle.python:
-        captured = [item.name for item in (*bundle.items, *bundle.cells) if item.pickle]
+        captured = [item.name for item in (*items, *bundle.cells) if item.pickle]
         parts.append(f"# captured for {bundle.python}: {', '.join(captured) or 'the function'}")
     if live:
         parts.append(f"# used live: {', '.join(live)}")
     if tracked:
         parts.append(f"# calls tracked: {', '.join(tracked)}")
     return "\n\n".join([*parts, bundle.source])
+
+
+def _travelling(bundle: Bundle) -> Iterator[str]:
+    own, *others = bundle.parts or (None,)
+    for part in (*others, own) if own is not None else ():
+        sources = [item.source for item in part.items if item.source and item.kind != "tracked"]
+        if sources and part is not own:
+            yield f"# from {part.module}"
+        yield from sources
 
 
 @click.command()
@@ -222,6 +239,8 @@ def diff_(ctx: click.Context, name: str, old: int | None, new: int | None, as_js
         body = {"function": later.function, "old": earlier and earlier.number, "new": later.number}
         data_json("diff", body | {"lines": _plain_diff(texts, names)})
         return
+    if sys.stdout.isatty():
+        texts = ["\n".join(map(visible, text.split("\n"))) for text in texts]
     lines = list(diff_lines(texts[0], texts[1], names[0], names[1]))
     data("\n".join(lines)) if lines else say("No difference.")
 

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from scatter.cli.output import diff_lines, number_of
+from scatter.cli.output import diff_lines, number_of, visible
 from scatter.errors import Refused
 
 if TYPE_CHECKING:
@@ -108,10 +108,3 @@ def _pickled(name: str, data: bytes) -> Iterator[str]:
     if data:
         digest = hashlib.sha256(data).hexdigest()
         yield f"#   {name} was pickled, and CANNOT BE SHOWN: {len(data)} bytes, SHA-256 {digest}"
-
-
-def visible(line: str) -> str:
-    """Return a line with what a terminal would not show as it is written as escapes."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in line.expandtabs(4)
-    )

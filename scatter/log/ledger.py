@@ -119,7 +119,7 @@ class Ledger:
         text, signatures = envelope.open_(entry)
         vouchers = self.verifier.check(text, signatures, namespace=self.namespace, known=known)
         release = self.read(text)
-        return Opened(release, text, self.verifier.permit(release, vouchers))
+        return Opened(release, text, self.verifier.permit(release, vouchers, known=known))
 
     def read(self, text: bytes) -> Release:
         """Return what a statement says whose signatures the caller has checked.

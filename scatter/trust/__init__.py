@@ -104,7 +104,12 @@ class Verifier(Protocol):
         ...
 
     def permit(
-        self, release: Release, vouchers: Sequence[Voucher], functions: Collection[str] = ()
+        self,
+        release: Release,
+        vouchers: Sequence[Voucher],
+        functions: Collection[str] = (),
+        *,
+        known: bool = False,
     ) -> tuple[Voucher, ...]:
         """Return those who vouch for a release and may do what it does, at its time.
 
@@ -112,6 +117,7 @@ class Verifier(Protocol):
             release: The release.
             vouchers: Who signed it.
             functions: Those of its snapshot, where that is to be believed too.
+            known: This process has believed it before: a policy that is newer does not matter.
 
         Raises:
             Untrusted: They may not.
@@ -169,6 +175,8 @@ class Unsigned:
         release: Release,  # noqa: ARG002
         vouchers: Sequence[Voucher],
         functions: Collection[str] = (),  # noqa: ARG002
+        *,
+        known: bool = False,  # noqa: ARG002
     ) -> tuple[Voucher, ...]:
         """Permit all."""
         return tuple(vouchers)

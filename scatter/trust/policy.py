@@ -1,6 +1,6 @@
 """What signers may do: the policy file.
 
-    admins = ["ann@*"]          # who may sign a reset; default: every trusted signer
+    admins = ["ann@*"]          # who may sign a reset; default: whoever keeps all rules at once
     threshold = 1               # how many different signers a release needs
     revoked_code = "keep"       # or "drop": code that runs, of a key that was revoked since
     replaced_log = "refuse"     # or "follow": a log that lost releases is followed all the same
@@ -107,7 +107,8 @@ class Policy:
     """What a policy file says.
 
     Attributes:
-        admins: Patterns of principals who may sign a reset.
+        admins: Patterns of principals who may sign a reset, whatever the rules say; None: whoever
+            keeps all rules at once.
         threshold: How many different signers each release needs.
         revoked_code: What becomes of code whose key was revoked since.
         replaced_log: Whether a log that was replaced is followed.
@@ -116,7 +117,7 @@ class Policy:
 
     """
 
-    admins: tuple[str, ...] = ("*",)
+    admins: tuple[str, ...] | None = None
     threshold: int = 1
     revoked_code: Literal["keep", "drop"] = "keep"
     replaced_log: Literal["refuse", "follow"] = "refuse"
@@ -145,11 +146,10 @@ class Policy:
     ) -> Iterator[Untrusted]:
         """Yield all that speaks against a release; arguments as for `check`."""
         if is_reset:
-            found = [
-                Rule(signers=self.admins, threshold=self.threshold).refusal(
-                    "A reset of the log", signatories, _AT_ONCE
-                )
-            ]
+            what = "A reset of the log"
+            who = Rule(signers=self.admins or ("*",), threshold=self.threshold)
+            rules = (who, *self.rules) if self.admins is None else (who,)
+            found = [rule.refusal(what, signatories, _AT_ONCE) for rule in rules]
         else:
             every = Rule(threshold=self.threshold).refusal("Every release", signatories, _COSIGN)
             found = [every if self.threshold > 1 else None]
@@ -176,7 +176,7 @@ def parse(text: str, file: str) -> Policy:
         table = tomllib.loads(text)
         _check_keys(table, _KEYS, "a policy")
         return Policy(
-            admins=_patterns(table, "admins"),
+            admins=_patterns(table, "admins") if "admins" in table else None,
             threshold=_threshold(table),
             revoked_code=_one_of(table, "revoked_code", ("keep", "drop")),
             replaced_log=_one_of(table, "replaced_log", ("refuse", "follow")),

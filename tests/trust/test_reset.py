@@ -164,6 +164,54 @@ def test_a_reset_by_who_may_not_changes_nothing_and_is_followed_by_nobody(
     assert newcomer.ledger.epoch == 0
 
 
+@pytest.mark.parametrize(
+    ("policy", "people", "code"),
+    [
+        ("", [BOB], ""),
+        ('[[rule]]\nfunctions = ["pay:*"]\nsigners = ["ann@*"]', [BOB], "not-permitted"),
+        ('[[rule]]\nfunctions = ["pay:*"]\nsigners = ["ann@*"]', [ANN], ""),
+        ('[[rule]]\nfunctions = ["pay:*"]\nthreshold = 2', [ANN], "too-few-signatures"),
+        ('[[rule]]\nfunctions = ["pay:*"]\nthreshold = 2', [ANN, BOB], ""),
+        ('admins = ["bob@*"]\n[[rule]]\nsigners = ["ann@*"]', [BOB], ""),
+        ('admins = ["bob@*"]\n[[rule]]\nsigners = ["ann@*"]', [ANN], "not-permitted"),
+    ],
+)
+def test_a_reset_keeps_all_rules_unless_the_policy_names_who_may(
+    store: MemoryStore, files: Files, policy: str, people: list[Person], code: str
+) -> None:
+    files.policy("")
+    release(journal_of(store, ANN), "f", 1)
+    files.policy(policy)
+    own = journal_of(store, *people)
+    found = survey(store, Unsigned())
+    draft = Draft(action="reset", changes=(), author="somebody")
+
+    def begin() -> Release:
+        return reset(found, draft, state=found.ledger, epoch=1, journal=own)
+
+    if code:
+        assert reason(begin) == code
+        assert store.read(0).tip == 1
+    else:
+        assert begin().epoch == 1
+
+
+def test_a_newer_policy_takes_nothing_back_where_a_release_was_believed_before(
+    store: MemoryStore, files: Files
+) -> None:
+    release(journal_of(store, BOB), "f", 1)
+    known = readers(store)
+    files.policy("threshold = 2")
+    assert len(known["again"].catch_up()) == 1
+    assert reason(known["new"].catch_up) == "too-few-signatures"
+    files.policy("")
+    release(journal_of(store, BOB), "f", 2)
+    files.policy("threshold = 2")
+    for name in ("running", "again"):
+        assert reason(known[name].catch_up) == "too-few-signatures"
+        assert known[name].ledger.functions["f"].version == 1
+
+
 def test_an_old_log_cannot_be_served_again_after_a_reset(store: MemoryStore) -> None:
     writer = journal_of(store, BOB)
     for number in range(1, 4):
