@@ -30,15 +30,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from scatter.errors import ScatterError
+from scatter.files import locked
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+START_TURN_S = 15.0
 IDLE_EXIT_S = 300.0
 _SOCKET_PATH_BYTES = 100  # the limit is 104 on macOS and 108 on Linux, with the final zero
 _PR_SET_PDEATHSIG = 1
@@ -351,7 +353,8 @@ def local_url() -> str:
     folder = runtime_dir()
     socket = folder / "server.sock"
     if not ping(socket):
-        with _lock(folder / "start.lock"):
+        # who has waited in vain tries it as well: only one server can own the directory
+        with locked(folder / "start.lock", START_TURN_S):
             if not ping(socket):
                 find_binary()  # so that a missing server is an error here, not in the supervisor
                 _start_supervisor(socket)
@@ -364,14 +367,6 @@ def _start_supervisor(socket: Path) -> None:
     _make(data, "Set XDG_DATA_HOME to a directory of yours.")
     command = [sys.executable, "-m", "scatter.server", "--idle-exit", str(IDLE_EXIT_S)]
     _spawn(command, data / "supervisor.log", socket, start_new_session=True)
-
-
-@contextlib.contextmanager
-def _lock(file: Path) -> Iterator[None]:
-    """Hold an exclusive lock; the system lets go of it when its process dies."""
-    with file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def serve_forever(

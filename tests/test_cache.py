@@ -76,7 +76,9 @@ def test_with_the_server_down_a_process_starts_on_what_was_good_last(
     away.push(f="f2")
     away.until("f2 g1 h0")
     store = DirectoryStore(folder, "shop")
-    wait_until(lambda: folder.exists() and store.read(0).tip == 2, "it to be kept")
+    wait_until(
+        lambda: (folder / "shop" / "tip").exists() and store.read(0).tip == 2, "it to be kept"
+    )
     away.kill()
     restart(away)
     again = start(away, folder)
@@ -133,7 +135,9 @@ def test_with_the_server_there_nothing_is_taken_from_the_directory(
     assert start(away, folder).wait(20)
     away.push(f="f1")
     store = DirectoryStore(folder, "shop")
-    wait_until(lambda: folder.exists() and store.read(0).tip == 1, "it to be kept")
+    wait_until(
+        lambda: (folder / "shop" / "tip").exists() and store.read(0).tip == 1, "it to be kept"
+    )
     restart(away)
     away.push(f="f2")
     away.registry.switches.clear()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from fleets import Cluster, Sentinels
-from support import free_port, wait_until
+from support import free_port, signed, wait_until
 from tls import certificate, tls_server
 
 from scatter import doctor
@@ -22,7 +22,6 @@ from scatter.config import Settings, resolve
 from scatter.doctor import CHECKS, Check, Finding, examine
 from scatter.doctor.rights import READS, trials
 from scatter.errors import StoreRefused
-from scatter.log import Journal
 from scatter.log.journal import Draft
 from scatter.model import Change
 from scatter.server import EmbeddedServer
@@ -151,7 +150,7 @@ def test_an_agent_is_not_told_that_there_are_no_processes(
     redis_server: EmbeddedServer, namespace: str
 ) -> None:
     store = RedisStore(redis_server.url, namespace)
-    journal = Journal(store)
+    journal = signed(store)
     journal.append(lambda _: Draft(action="release", changes=(Change(function="m:f", version=0),)))
     store.close()
     seen = only(account(redis_server, "agent", namespace), "namespace", namespace=namespace)

@@ -1115,8 +1115,9 @@ class Kept:
     def read(self) -> Position | None:
         return self.position
 
-    def write(self, position: Position) -> None:
+    def write(self, position: Position) -> bool:
         self.position = position
+        return True
 
 
 def test_the_position_is_kept_after_each_look_and_each_append(store: MemoryStore) -> None:

@@ -126,6 +126,7 @@ class Journal:
         self._signer = signer or Unsigned()
         self._position = position
         self._known: Position | None = None  # where another process was, until this one is there
+        self._is_kept = True
         self._lock = ForkSafeLock()
         self._recent: dict[str, bytes] = {}
         self._tip = 0
@@ -158,14 +159,14 @@ class Journal:
             try:
                 releases = self._catch_up(rung, to_append)
             finally:
-                if self.ledger.head != before:
+                if self.ledger.head != before or not self._is_kept:
                     self._keep_position()
             return releases
 
     def _keep_position(self) -> None:
         if self._position is not None and self._known is None:
             ledger = self.ledger
-            self._position.write(
+            self._is_kept = self._position.write(
                 Position(epoch=ledger.epoch, sequence=ledger.sequence, head=ledger.head)
             )
 

@@ -17,7 +17,6 @@ Invariants
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import stat
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from scatter.errors import StoreRefused, StoreUnavailable
-from scatter.files import write_whole
+from scatter.files import locked, write_whole
 from scatter.store.memory import MemoryDoorbell
 from scatter.store.port import NO_HINTS, Hints, Tail
 
@@ -192,16 +191,11 @@ class Writer:
             for folder in (self.folder / "log", self.folder / "bundles"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             check(self.folder)
-            with (self.folder / "lock").open("a") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    yield False
-                    return
-                if _read(self.folder / "FORMAT") != FORMAT.encode():
+            with locked(self.folder / "lock", timeout_s=0) as is_ours:
+                if is_ours and _read(self.folder / "FORMAT") != FORMAT.encode():
                     self._clear()
                     write_whole(self.folder / "FORMAT", FORMAT.encode())
-                yield True
+                yield is_ours
 
     def has(self, digest: str) -> bool:
         """Return whether a bundle is there."""

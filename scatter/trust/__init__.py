@@ -212,6 +212,11 @@ class PositionKeeper(Protocol):
         """Return what was kept; None: nothing, or nothing that can be read."""
         ...
 
-    def write(self, position: Position) -> None:
-        """Keep a position, unless a later one is kept already. Never raises."""
+    def write(self, position: Position) -> bool:
+        """Keep a position, unless a later one is kept already. Never raises.
+
+        Returns:
+            Whether nothing is left to do; else it is to be called again later.
+
+        """
         ...

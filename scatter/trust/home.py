@@ -20,7 +20,6 @@ Not here: what the files say. Invariants
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import getpass
 import os
 import socket
@@ -28,8 +27,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from scatter import files
 from scatter.errors import UsageError
-from scatter.files import write_whole
 from scatter.trust import keys
 from scatter.trust.keys import PublicKey
 
@@ -37,6 +36,8 @@ SIGNERS_VARIABLE = "SCATTER_ALLOWED_SIGNERS"
 REVOKED_VARIABLE = "SCATTER_REVOKED_KEYS"
 POLICY_VARIABLE = "SCATTER_POLICY"
 MACHINE = Path("/etc/scatter")
+PATIENCE_S = 10.0
+"""How long a change of these files waits for another one."""
 EVERY_PURPOSE = "scatter-release-v1:*"
 """What a first key may sign: releases, of every namespace."""
 
@@ -170,13 +171,19 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same from a directory meanwhile."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """Keep other processes that ask for the same from a directory meanwhile.
+
+    Raises:
+        UsageError: One of them is stopped in the middle of it.
+
+    """
+    with files.locked(folder / ".lock", PATIENCE_S) as is_ours:
+        if not is_ours:
+            raise UsageError(
+                f"Another process has been changing {folder} for {PATIENCE_S:g} s. End it: "
+                f"`fuser {folder / '.lock'}` names it."
+            )
         yield
-    finally:
-        os.close(handle)
 
 
 def _read_public(path: Path) -> PublicKey:
@@ -240,4 +247,4 @@ def append(path: Path, line: str) -> None:
 def write(path: Path, data: bytes) -> None:
     """Write a file whole, for this user alone; one that exists keeps its owner and readers."""
     real = Path(os.path.realpath(path))  # a link stays one, as to where dotfiles are kept
-    write_whole(real, data, keep_owner=True)
+    files.write_whole(real, data, keep_owner=True)

@@ -12,19 +12,18 @@ Invariants
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from scatter._logging import log
-from scatter.files import write_whole
+from scatter.files import locked, write_whole
 from scatter.trust import Position
 from scatter.trust.home import make_folder
 
+PATIENCE_S = 0.02
+"""How long to wait for another process that writes the same position."""
 VARIABLE = "SCATTER_STATE"
 """Names the directory in place of `~/.local/state/scatter`."""
 
@@ -61,24 +60,33 @@ class PositionFile:
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
-    def write(self, position: Position) -> None:
-        """Keep a position, unless a later one is kept already. Never raises."""
+    def write(self, position: Position) -> bool:
+        """Keep a position, unless a later one is kept already. Never raises.
+
+        Returns:
+            Whether nothing is left to do: not if somebody else was writing just now.
+
+        """
         try:
-            self._write(position)
+            return self._write(position)
         except OSError as error:
             self._tell(f"{self.path} cannot be written: {error.strerror}")
+            return True
 
-    def _write(self, position: Position) -> None:
+    def _write(self, position: Position) -> bool:
         if self.path is None:
             self._tell("this user has no home; set SCATTER_STATE to a directory")
-            return
+            return True
         make_folder(self.path.parent)
-        with _locked(self.path):
+        with locked(self.path.with_suffix(".lock"), PATIENCE_S) as is_ours:
+            if not is_ours:
+                return False
             kept = self.read()
             if kept is None or (kept.epoch, kept.sequence) < (position.epoch, position.sequence):
                 fields = {"epoch": position.epoch, "sequence": position.sequence}
                 body = {**fields, "head": position.head, **self._about}
                 write_whole(self.path, json.dumps(body).encode(), durably=False)
+        return True
 
     def forget(self) -> None:
         """Keep nothing any more: another log is believed from here on."""
@@ -103,14 +111,3 @@ def state_home() -> Path | None:
         return Path.home() / ".local" / "state" / "scatter"
     except RuntimeError:
         return None
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep other processes from the same position meanwhile."""
-    handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

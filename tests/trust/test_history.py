@@ -59,10 +59,11 @@ class Kept:
     def read(self) -> Position | None:
         return self.position
 
-    def write(self, position: Position) -> None:
+    def write(self, position: Position) -> bool:
         known = self.position
         if known is None or (known.epoch, known.sequence) < (position.epoch, position.sequence):
             self.position = position
+        return True
 
 
 class Shown(MemoryStore):

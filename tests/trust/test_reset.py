@@ -33,8 +33,9 @@ class Kept:
     def read(self) -> Position | None:
         return self.position
 
-    def write(self, position: Position) -> None:
+    def write(self, position: Position) -> bool:
         self.position = position
+        return True
 
 
 @pytest.fixture
