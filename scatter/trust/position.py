@@ -27,6 +27,9 @@ from scatter.trust.home import make_folder
 
 VARIABLE = "SCATTER_STATE"
 """Names the directory in place of `~/.local/state/scatter`."""
+_SIZE_BYTES = 512
+"""Of the file, padded with blanks: one sector of a disk, which is written whole or not at all."""
+_NOTHING = contextlib.nullcontext()
 
 
 class PositionFile:
@@ -52,6 +55,13 @@ class PositionFile:
     def read(self) -> Position | None:
         """Return what was kept; None: nothing, or nothing that can be read."""
         try:
+            with _locked(self.path, fcntl.LOCK_SH) if self.path is not None else _NOTHING:
+                return self._read()
+        except OSError:
+            return self._read()  # no lock can be had where nothing can be written either
+
+    def _read(self) -> Position | None:
+        try:
             fields = json.loads(self.path.read_bytes()) if self.path is not None else {}
             found = Position(
                 epoch=fields["epoch"], sequence=fields["sequence"], head=fields["head"]
@@ -73,12 +83,29 @@ class PositionFile:
             self._tell("this user has no home; set SCATTER_STATE to a directory")
             return
         make_folder(self.path.parent)
-        with _locked(self.path):
-            kept = self.read()
+        with _locked(self.path, fcntl.LOCK_EX):
+            kept = self._read()
             if kept is None or (kept.epoch, kept.sequence) < (position.epoch, position.sequence):
                 fields = {"epoch": position.epoch, "sequence": position.sequence}
                 body = {**fields, "head": position.head, **self._about}
-                write_whole(self.path, json.dumps(body).encode(), durably=False)
+                self._put(json.dumps(body).encode())
+
+    def _put(self, data: bytes) -> None:
+        """Write in place if there is room: what runs waits for this.
+
+        To rename a file over another takes a millisecond on ext4, which writes the new one to the
+        disk first (m). One small write is whole for whoever kills this process.
+        """
+        assert self.path is not None
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size != _SIZE_BYTES or len(data) > _SIZE_BYTES:
+            write_whole(self.path, data.ljust(_SIZE_BYTES), durably=False)
+            return
+        handle = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(handle, data.ljust(_SIZE_BYTES), 0)
+        finally:
+            os.close(handle)
 
     def forget(self) -> None:
         """Keep nothing any more: another log is believed from here on."""
@@ -106,11 +133,11 @@ def state_home() -> Path | None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, how: int) -> Iterator[None]:
     """Keep other processes from the same position meanwhile."""
     handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, how)
         yield
     finally:
         os.close(handle)
