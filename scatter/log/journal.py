@@ -234,7 +234,7 @@ class Journal:
             raise error
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
-            self._begin_at_snapshot()
+            self._begin_at_snapshot(least_epoch=before.epoch)
             releases = self._go_on(False, to_append)
             if not self._takes_the_place_of(before):
                 raise error
@@ -316,8 +316,13 @@ class Journal:
             else _RESTORE,
         )
 
-    def _begin_at_snapshot(self) -> None:
-        """Skip to the newest snapshot, if the store points at a good one."""
+    def _begin_at_snapshot(self, least_epoch: int | None = None) -> None:
+        """Skip to the newest snapshot, if the store points at a good one.
+
+        Args:
+            least_epoch: The one that is known, where one is.
+
+        """
         tail = self.store.read(0, 0)
         if not tail.snapshot:
             return
@@ -327,9 +332,28 @@ class Journal:
             if entry is not None:
                 digest = self.ledger.open(entry).release.snapshot
                 self.ledger.restore(entry, self.store.bundles([digest]).get(digest, b""))
+                self._check_began(least_epoch)
         except Untrusted:
+            self.ledger = Ledger(self.ledger.namespace, self.ledger.verifier)
             return  # a wrong hint: the whole log is read instead, and checked
         self._pass(passed)
+
+    def _check_began(self, least_epoch: int | None = None) -> None:
+        """Return if a reset began the epoch of a snapshot, where another epoch was known.
+
+        Whoever may release may write any epoch beside a snapshot, and not all of them may reset.
+        """
+        known = self._known.epoch if self._known is not None else least_epoch
+        ledger = self.ledger
+        if known is None or ledger.epoch <= known:
+            return
+        (entry,) = self.store.entries([ledger.began])
+        release = ledger.open_at(ledger.began, entry or b"").release
+        if (release.action, release.epoch) != ("reset", ledger.epoch):
+            raise Untrusted(
+                "wrong-epoch",
+                f"Release {ledger.sequence} is of epoch {ledger.epoch}, which no reset began.",
+            )
 
     def _begin_at_later_snapshot(self) -> bool:
         """Skip what cannot be believed, if a snapshot that can be comes later in the log.
@@ -348,13 +372,17 @@ class Journal:
 
     def _restored(self, sequence: int, entry: bytes) -> bool:
         """Begin at an entry, if it can be believed and has a snapshot."""
+        before = self.ledger
         try:
             release = self.ledger.open(entry).release
             if release.sequence != sequence or not release.snapshot:
                 return False
             snapshot = self.store.bundles([release.snapshot]).get(release.snapshot, b"")
+            self.ledger = Ledger(before.namespace, before.verifier)
             self.ledger.restore(entry, snapshot)
+            self._check_began()
         except Untrusted:
+            self.ledger = before
             return False
         known = self._known.sequence if self._known is not None else sequence
         self._pass(self.store.entries([known])[0])
