@@ -534,7 +534,8 @@ class Agent:
         self._listener.answered(ring, found=bool(releases))
         self._heed_replaced(journal)
         known, whole = journal.ledger.functions, self._follower.whole()
-        self._deployed.look_up(store, journal.ledger.sequence, whole, known)
+        tip, settled = journal.ledger.sequence, state[0] == "ready"
+        self._deployed.look_up(store, tip, whole, known, settled=settled)
         self._follower.step(journal, releases)
         self._be(*state)
         self._report(store)
@@ -542,7 +543,7 @@ class Agent:
             self._ready.set()
         if not (self._follower.waits_for_import or self._follower.was_overtaken):
             self._answer(asked)
-        self._deployed.look_up(store, journal.ledger.sequence, whole)
+        self._deployed.look_up(store, tip, whole, settled=settled)
         if self._cache and self._state == "ready":
             self._cache.keep(journal, frozenset(self.registry.slots()), self._deployed.seen())
 

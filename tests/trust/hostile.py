@@ -71,9 +71,11 @@ up its own version when it connects."""
 class Worker:
     """The process."""
 
-    def __init__(self, folder: Path, url: str, namespace: str, *, wait: str = "0") -> None:
+    def __init__(
+        self, folder: Path, url: str, namespace: str, *, wait: str = "0", text: str = SHOP
+    ) -> None:
         self._folder = folder
-        (folder / "shop.py").write_text(SHOP)
+        (folder / "shop.py").write_text(text)
         self.log = folder / f"worker-{len(list(folder.iterdir()))}.log"
         given = {k: v for k, v in os.environ.items() if not k.startswith(("SCATTER_", "XDG_"))}
         with self.log.open("wb") as log:

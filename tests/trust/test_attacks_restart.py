@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from support import wait_until
-from trust.hostile import ANN, MALLORY, Scene, Worker, goes_on
+from trust.hostile import ANN, MALLORY, SHOP, Scene, Worker, goes_on
 from trust.people import a_release, entry
 
 from scatter.log import Ledger, statement
@@ -116,10 +116,10 @@ def test_a_log_without_the_known_position_is_refused_by_who_starts_again(
 
 
 @contextmanager
-def a_new_worker(scene: Scene, folder: Path, url: str = "") -> Iterator[Worker]:
-    """Start a worker that knows nothing."""
+def a_new_worker(scene: Scene, folder: Path, text: str = SHOP) -> Iterator[Worker]:
+    """Start a worker that knows nothing; `text` is its code."""
     shutil.copytree(scene.folder / "config", folder / "config")
-    worker = Worker(folder, url or scene.url, scene.namespace)
+    worker = Worker(folder, scene.url, scene.namespace, text=text)
     try:
         yield worker
     finally:
@@ -156,6 +156,25 @@ def test_a_new_worker_does_not_take_what_a_thief_has_signed(
     worker.until("the honest log", state="ready")
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_damaged_log_brings_no_old_version_over_newly_deployed_code(
+    scene: Scene, worker: Worker, tmp_path: Path, at: int
+) -> None:
+    deployed = f"f-deployed-{at}"
+    newer = SHOP.replace("f0", deployed)
+    saved = scene.save()
+    scene.put(b"poison", at=at)
+    with a_new_worker(scene, tmp_path, newer) as new:
+        told = new.until("the refusal", code="bad-envelope", sequence=at - 1)
+        assert told["values"][0] == deployed
+        scene.restore(saved)
+        told = new.until("the honest log", state="ready", sequence=scene.tip)
+        assert told["values"] == [deployed, scene.values[1]]
+        assert told["superseded"] == ["shop:f"]
+        goes_on(scene, worker)
+        new.until("a later release", values=scene.values)
+
+
 # hints -----------------------------------------------------------------------------------
 
 DEEP = "[" * 100_000
@@ -173,9 +192,10 @@ NOTES = {
 @pytest.mark.parametrize("name", NOTES)
 def test_what_is_noted_of_deployed_files_may_lie(scene: Scene, worker: Worker, name: str) -> None:
     found = scene.ask("KEYS", scene.key("deploy", "*"))
-    (noted,) = [key for key in found if b"deploy:shop:" in key]
+    noted = [key for key in found if b"deploy:shop:" in key]
+    assert noted
     saved = scene.save()
-    commands = [("HSET", noted, f"shop:{f}", NOTES[name]) for f in "fg"]
+    commands = [("HSET", key, f"shop:{f}", NOTES[name]) for key in noted for f in "fg"]
     scene.run(*commands)
     worker.ask("mark")
     worker.ask("restart")
