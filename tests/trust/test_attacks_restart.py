@@ -23,11 +23,12 @@ from support import wait_until
 from trust.hostile import ANN, MALLORY, SHOP, Scene, Worker, goes_on
 from trust.people import a_release, entry
 
-from scatter.log import Ledger, statement
+from scatter.log import Journal, Ledger, statement
 from scatter.model import Change
 from scatter.reports import read_reports
 from scatter.server import EmbeddedServer
 from scatter.trust import Unsigned
+from scatter.trust.verifier import KeyVerifier
 
 Attack = Callable[[Scene], object]
 
@@ -110,6 +111,25 @@ def test_a_log_without_the_known_position_is_refused_by_who_starts_again(
     scene.restore(saved)
     worker.until("the honest log", state="ready", sequence=scene.tip)
     goes_on(scene, worker)
+
+
+def test_a_log_that_is_withheld_is_known_to_be_old(scene: Scene, monkeypatch: Any) -> None:
+    """A freeze: all that is shown is honest, and nothing new comes."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(scene.folder / "config"))
+    reader = Journal(scene.store, verifier=KeyVerifier())
+    reader.catch_up()
+    assert reader.is_stale() == ""
+    policy = (scene.folder / "config" / "scatter" / "policy.toml").read_text()
+    scene.files.policy(f'stale_after = "1s"\n{policy}')
+    reader.catch_up()
+    said = wait_until(reader.is_stale, "the log to be old")
+    assert "somebody withholds what came later" in said
+    assert reader.ledger.sequence == scene.tip
+    scene.push("f")
+    assert len(reader.catch_up()) == 1
+    assert reader.is_stale() == ""
+    scene.files.policy(policy)
+    scene.push("g")
 
 
 # new ones --------------------------------------------------------------------------------
