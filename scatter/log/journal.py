@@ -593,9 +593,21 @@ class Journal:
     def _releases(self, before: int | None, limit: int) -> Iterator[Release]:
         top = min(before or self.ledger.sequence + 1, self.ledger.sequence + 1)
         wanted = list(range(top - 1, max(0, top - 1 - limit), -1))
+        following = self.ledger.head if top > self.ledger.sequence else ""
         for sequence, entry in zip(wanted, self.store.entries(wanted), strict=True):
-            if entry is not None:
-                yield self.ledger.open_at(sequence, entry, to_look=True).release
+            if entry is None:
+                following = ""
+                continue
+            opened = self.ledger.open_at(sequence, entry, to_look=True)
+            if following and statement.hash_of(opened.statement) != following:
+                raise Untrusted(
+                    "wrong-chain",
+                    f"Release {sequence} in {self.store.address} is not the one that the release "
+                    "after it follows.",
+                    hint=_RESTORE,
+                )
+            following = opened.release.previous
+            yield opened.release
 
 
 def _without_code(state: FunctionState) -> FunctionState:
