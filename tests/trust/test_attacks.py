@@ -11,7 +11,6 @@ import json
 import re
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from support import ROOT
