@@ -140,6 +140,10 @@ def good() -> Iterator[tuple[str, Case]]:
         "still-valid",
         case("Made before the key expired.", entry(PLAIN, ANN), allowed_signers=until),
     )
+
+
+def good_keys() -> Iterator[tuple[str, Case]]:
+    """Yield what keys of other kinds have signed."""
     authority = CA.line("cert-authority")
     yield (
         "a-certificate",
@@ -158,6 +162,10 @@ def good() -> Iterator[tuple[str, Case]]:
             allowed_signers=f"eve@example.org {key.line()}\n",
         ),
     )
+
+
+def good_places() -> Iterator[tuple[str, Case]]:
+    """Yield what is believed for its place, or for what it does."""
     yield (
         "the-second",
         case("Follows the first.", entry(a_release(KNOWN, changes=GUARDED), BOB), before=BEFORE),
@@ -193,6 +201,9 @@ def bad() -> Iterator[tuple[str, str, Case]]:
     """Yield (code, name, case) of what is to be refused."""
     yield from bad_forms()
     yield from bad_signatures()
+    yield from bad_keys()
+    yield from bad_certificates()
+    yield from bad_people()
     yield from bad_statements()
     yield from bad_places()
 
@@ -263,6 +274,9 @@ def bad_signatures() -> Iterator[tuple[str, str, Case]]:
         "ann",
         case("Before valid-after.", whole, allowed_signers=ANN.line('valid-after="20260103"')),
     )
+
+
+def bad_keys() -> Iterator[tuple[str, str, Case]]:
     neutral = (1).to_bytes(32, "little")
     weak = PublicKey(kind=keys.ED25519, blob=wire.string(keys.ED25519) + wire.string(neutral))
     forged = wire.string(keys.ED25519) + wire.string(neutral + bytes(32))
@@ -273,6 +287,9 @@ def bad_signatures() -> Iterator[tuple[str, str, Case]]:
     )
     dsa = PublicKey(kind="ssh-dss", blob=wire.string("ssh-dss"))
     yield "weak-key", "dsa", case("A DSA key.", by_hand(dsa, forged))
+
+
+def bad_certificates() -> Iterator[tuple[str, str, Case]]:
     authority = CA.line("cert-authority").replace("ca@example.org", "*@example.org")
     old = certificate(until=1_700_000_000)
     yield (
@@ -290,6 +307,9 @@ def bad_signatures() -> Iterator[tuple[str, str, Case]]:
             "Its last byte was changed.", by_hand(broken, raw_of("ann")), allowed_signers=authority
         ),
     )
+
+
+def bad_people() -> Iterator[tuple[str, str, Case]]:
     key, raw = token(flags=0)
     yield (
         "bad-signature",
@@ -377,7 +397,7 @@ def bad_places() -> Iterator[tuple[str, str, Case]]:
 
 def cases() -> Iterator[tuple[str, str]]:
     """Yield (file, text) of the whole corpus."""
-    for name, found in good():
+    for name, found in (*good(), *good_keys(), *good_places()):
         data = bytes.fromhex(found["entry"])
         ledger = Ledger(NAMESPACE, Unsigned())
         release = ledger.open(data).release
