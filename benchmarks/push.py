@@ -36,7 +36,7 @@ def _measure(scene: Stage, transport: str) -> list[Row]:
     key = "bench:raw"
     floor_worker, worker = scene.raw(transport, key), scene.agent(transport)
     link = scene.keep(dial(scene.address(transport)))
-    pusher = _Pusher(scene, transport)
+    pusher = Pusher(scene, transport)
     floor: list[float] = []
     steps: dict[str, list[float]] = {name: [] for name in STEPS}
     for number in range(WARM + ROUNDS):
@@ -66,7 +66,7 @@ def _raw(link: object, key: str, worker: Worker) -> float:
     return float(worker.line()) - began
 
 
-class _Pusher:
+class Pusher:
     """Pushes versions of one function, each of about 1 KiB as stored."""
 
     def __init__(self, scene: Stage, transport: str) -> None:

@@ -113,6 +113,27 @@ def test_a_server_that_refuses_at_the_start_is_no_server(away: Away, tmp_path: P
     wait_until(lambda: again.status().state == "ready", "it to be on the log")
 
 
+def test_a_log_that_cannot_be_believed_at_the_start_is_no_log(away: Away, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    agent = start(away, folder)
+    assert agent.wait(20)
+    away.push(f="f1")
+    away.until("f1 g0 h0")
+    wait_until(lambda: (folder / "shop" / "tip").exists(), "it to be kept")
+    restart(away)
+    good = away.run("HGET", "scatter:{shop}:log", 1)
+    away.run("HSET", "scatter:{shop}:log", 1, "garbage")
+    again = start(away, folder)
+    away.until("f1 g0 h0")
+    kept = "Until then it runs release 1 as it was kept here."
+    wait_until(lambda: kept in again.status().reason, "the reason to say so")
+    assert (again.status().state, again.status().code) == ("error", "bad-envelope")
+    wait_until(lambda: again.status().sequence == 1, "the release that runs")
+    away.run("HSET", "scatter:{shop}:log", 1, good)
+    wait_until(lambda: again.status().state == "ready", "it to be on the log")
+    assert again.status().reason == ""
+
+
 def test_a_fault_of_reading_the_directory_ends_no_agent(
     away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import ROOT
 
-from scatter.bundle.secrets import looks_secret, secrets_in
+from scatter.bundle.secrets import looks_secret, secrets_in, without_secrets
 
 FORMS = {
     "AKIA|Y34FZKBOKMUTVV7A": "an AWS access key id",
@@ -485,3 +485,29 @@ def test_values_in_cycles_and_huge_ones_come_to_an_end() -> None:
     assert not looks_secret("x", cycle)
     assert not looks_secret("x", "word " * 1_000_000)
     assert not looks_secret("x", [list(range(100))] * 1_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("invalid literal for int() with base 10: 'kQ8wZr4Tn6Vb1Ls3'", "kQ8wZr4Tn6Vb1Ls3"),
+        ("'Zr4Tn6Vb-kQ8w-1Ls3Xy7P'", "Zr4Tn6Vb-kQ8w-1Ls3Xy7P"),
+        ("no redis://:tigerlily@db.internal/0 here", "redis://:tigerlily@db.internal/0"),
+    ],
+)
+def test_a_message_is_shown_without_what_looks_like_a_credential(text: str, shown: str) -> None:
+    assert without_secrets(text) == text.replace(shown, "…")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "module 'shop.pricing' has no attribute 'DEFAULT_TIMEOUT_S'",
+        "unsupported operand type(s) for +: 'NoneType' and 'builtin_function_or_method'",
+        "f() missing 2 required positional arguments: 'first_name' and 'last_name'",
+        "No module named 'not_installed.inner'",
+        "division by zero",
+    ],
+)
+def test_an_ordinary_message_is_shown_as_it_is(text: str) -> None:
+    assert without_secrets(text) == text

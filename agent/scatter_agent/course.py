@@ -85,12 +85,13 @@ class Course:
             return time.monotonic() + IMPORT_S
         return self.follower.next_retry()
 
-    def advance(self, journal: Journal, releases: Sequence[Release]) -> None:
+    def advance(self, journal: Journal, releases: Sequence[Release], *, settled: bool) -> None:
         """Bring the process to what the journal knows.
 
         Args:
             journal: Caught up, as far as that went.
             releases: What was read since the last time.
+            settled: It is believed to its end.
 
         Raises:
             StoreUnavailable: What it needs cannot be had now; what runs goes on.
@@ -98,11 +99,12 @@ class Course:
         """
         if journal.replaced != self._replaced:
             self._begin_anew(journal)
-        self._step(journal, releases)
+        self._step(journal, releases, settled)
 
-    def _step(self, journal: Journal, releases: Sequence[Release]) -> None:
+    def _step(self, journal: Journal, releases: Sequence[Release], settled: bool) -> None:
         ledger, self._whole = journal.ledger, self.follower.whole()
-        self.deployed.look_up(journal.store, ledger.sequence, self._whole, ledger.functions)
+        known = ledger.functions
+        self.deployed.look_up(journal.store, ledger.sequence, self._whole, known, settled=settled)
         self.follower.step(journal, releases)
         self._note_distrusted(journal)
 
@@ -119,7 +121,7 @@ class Course:
 
     def finish(self, journal: Journal, *, is_good: bool) -> None:
         """Do what nobody waits for: the rest of what was deployed, and keeping what is good."""
-        self.deployed.look_up(journal.store, journal.ledger.sequence, self._whole)
+        self.deployed.look_up(journal.store, journal.ledger.sequence, self._whole, settled=is_good)
         if self._cache and is_good:
             names = frozenset(self._registry.slots())
             self._cache.keep(journal, names, self.deployed.seen())
@@ -148,7 +150,7 @@ class Course:
                 lifecycle.load()
                 journal = self._cache.journal(verifier)
                 journal.catch_up()
-                self._step(journal, [])
+                self._step(journal, [], settled=True)
         except ScatterError as error:
             tell("warning", "scatter.not_cached", reason=str(error))
             return None

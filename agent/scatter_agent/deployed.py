@@ -35,6 +35,8 @@ from scatter.store.port import Store
 from scatter_agent.tell import tell
 
 _AT_A_TIME = 16
+NEVER = 2**62
+"""A floor that no release is above."""
 _DIGEST = re.compile(r"[0-9a-f]{0,64}")
 """As this module writes them. What the store has may be anybody's: a name becomes a path."""
 
@@ -93,6 +95,8 @@ class Deployed:
         tip: int,
         slots: Mapping[str, Slot],
         first: Container[str] | None = None,
+        *,
+        settled: bool = True,
     ) -> None:
         """Find the floor of functions that were tracked since the last time.
 
@@ -101,11 +105,16 @@ class Deployed:
             tip: Sequence of the newest release.
             slots: The functions of this process, those that are being imported left out.
             first: Functions to look up at once, the others later; None: a few of those left.
+            settled: The log is believed up to `tip`, which is its end. Else what is found counts
+                for now: nothing is noted, and code that is new applies until the end is known.
 
         Raises:
             StoreUnavailable: It is asked again next time.
 
         """
+        if not settled and (first is None or not tip):
+            self.is_behind = False
+            return
         left = {name: slot for name, slot in slots.items() if self._done.get(name) is not slot}
         names = [name for name in left if first is None or name in first]
         new = {name: left[name] for name in (names[:_AT_A_TIME] if first is None else names)}
@@ -116,10 +125,12 @@ class Deployed:
             with self._working:
                 deployed = {n: s for n, s in new.items() if not (s.fetched or s.redefined)}
                 self._find_digests(store, deployed)
-                self._find_floors(store, tip, [name for name in new if name in self.digests])
+                known = [name for name in new if name in self.digests]
+                self._find_floors(store, tip if settled else None, known)
         except StoreRefused as error:
             self._tell(str(error))
-        self._done |= new
+        if settled:
+            self._done |= new
 
     def _tell(self, reason: str) -> None:
         """Say once that deploys cannot be told from pushes here."""
@@ -195,10 +206,13 @@ class Deployed:
 
     # floors ------------------------------------------------------------------------------
 
-    def _find_floors(self, store: Store, tip: int, names: Iterable[str]) -> None:
-        """Ask since when the code is known; note what is new."""
+    def _find_floors(self, store: Store, tip: int | None, names: Iterable[str]) -> None:
+        """Ask since when the code is known; note what is new, if the end of the log is known."""
         codes = {name: f"{name} {self.digests[name]}" for name in names}
         seen = store.first_seen([*codes, *codes.values()])
+        if tip is None:
+            self.floor |= {n: seen.get(c, NEVER if n in seen else 0) for n, c in codes.items()}
+            return
         new = dict[str, int]()
         for name, code in codes.items():
             first = seen.get(code)

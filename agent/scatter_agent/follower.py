@@ -117,7 +117,8 @@ class Follower:
         self.failures = failures
         if not self._prepared:
             self._unapplied = []
-        if not (self.waits_for_import or self.was_overtaken or self._prepared):
+        is_there = not (self.waits_for_import or self.was_overtaken or self._prepared)
+        if is_there and journal.ledger.sequence:  # else it runs what was kept of the log
             self.sequence = journal.ledger.sequence
 
     def _still_wanted(self, move: _Move, journal: Journal, changes: Sequence[Change]) -> bool:

@@ -337,10 +337,12 @@ class Work:
             state = "error", str(error), getattr(error, "reason", "")
         self._contact_at = time.time()
         self._listener.answered(ring, found=bool(releases))
-        self._course.advance(journal, releases)
-        self.standing.be(*state)
-        self._reporter.tell(journal.store, self.status())
         is_good = state[0] != "error"
+        self._course.advance(journal, releases, settled=is_good)
+        self.standing.be(state[0], state[1] + self._kept * (not is_good), state[2])
+        if not (is_good or journal.ledger.sequence):
+            self._start_from_cache()
+        self._reporter.tell(journal.store, self.status())
         if is_good:
             self._ready.set()
         if self._course.is_at_tip:

@@ -170,6 +170,7 @@ _RANDOM_LENGTH, _RANDOM_BITS = 20, 4.3
 """From this length on, text without spaces and with so many bits a character is no language."""
 _PARTS = re.compile(r"[/.:?&=#@,;]")
 _MOST_VALUES = 10_000
+_WORD = re.compile(r"[^\s'\"`,;()\[\]{}]{6,}")
 
 
 def looks_secret(name: str, value: object) -> bool:
@@ -191,6 +192,18 @@ def looks_secret(name: str, value: object) -> bool:
         elif isinstance(inner, (list, tuple, set, frozenset)):
             todo += [(called, v) for v in inner]
     return False
+
+
+def without_secrets(text: str) -> str:
+    """Return a text for people, such as that of an exception, without what looks like a credential.
+
+    Found is what has a known form, and what consists of no words: it has no name that could tell.
+    """
+
+    def shown(word: re.Match[str]) -> str:
+        return "…" if looks_secret("", word[0]) or _is_token(word[0]) else word[0]
+
+    return _WORD.sub(shown, text)
 
 
 def secrets_in(source: str) -> tuple[tuple[str, int], ...]:

@@ -13,6 +13,7 @@ from scatter.cli.output import confirm, data_json, say, who
 
 if TYPE_CHECKING:
     from scatter.log.reset import Survey
+    from scatter.trust import Position
 
 why = click.option("-m", "--message", default="", help="Why; shown in the log.")
 
@@ -84,7 +85,7 @@ def reset_(
     source = survey(copy, verifier) if copy else found
     reported = [report.epoch for report in read_reports(journal.store)]
     epoch = journal.next_epoch(max([found.ledger.epoch, source.ledger.epoch, *reported]))
-    for line in _plan(found, source, epoch):
+    for line in _plan(found, source, epoch, journal.known()):
         say(line)
     if not yes and not confirm("Reset the log of every process?"):
         say("Nothing was changed.")
@@ -97,13 +98,19 @@ def reset_(
         say(f"Release {sequence} begins epoch {epoch} of the log.")
 
 
-def _plan(found: Survey, source: Survey, epoch: int) -> list[str]:
+def _plan(found: Survey, source: Survey, epoch: int, position: Position | None) -> list[str]:
     """Return what a reset would do, for people."""
     store, known = found.journal.store, found.ledger.sequence
     live = [state for state in source.ledger.functions.values() if state.version]
     lines = [f"{store.address}: {known} of {found.tip} releases can be believed."]
     if found.trouble:
         lines.append(f"After that: {found.trouble.detail}")
+    last = max(known, source.ledger.sequence)
+    if position is not None and (source.ledger.epoch, last) < (position.epoch, position.sequence):
+        lines.append(
+            f"This account knew release {position.sequence} of epoch {position.epoch}: what came "
+            f"after release {last} would be gone for good. Is there no backup?"
+        )
     if source is not found:
         address = source.journal.store.address
         lines.append(f"{address}: release {source.ledger.sequence} was kept there.")

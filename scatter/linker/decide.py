@@ -20,6 +20,7 @@ from scatter.analysis import Definition, ModuleSource, same_class, same_code
 from scatter.analysis.imports import Binding, imports_in, is_statement
 from scatter.analysis.reading import parse_definition
 from scatter.bundle import Bundle, Item, Part
+from scatter.bundle.secrets import looks_secret, secrets_in
 from scatter.errors import Refused
 from scatter.linker.assemble import execute
 from scatter.linker.home import Home
@@ -302,8 +303,9 @@ def _constant(item: Item, home: Home) -> Verdict:
         return "travels"
     raise Refused(
         "constant-changed-at-run-time",
-        f"`{item.name}` was deployed as {_short(deployed)}, and is {_short(live)} in this process "
-        f"now; the push would make it `{item.source.strip()}`.",
+        f"`{item.name}` was deployed as {_short(item.name, deployed)}, and is "
+        f"{_short(item.name, live)} in this process now; the push would make it "
+        f"`{_without_secrets(item.source.strip())}`.",
         hint="Do not change it at run time, or make it state: a lower-case name.",
     )
 
@@ -393,6 +395,13 @@ def _same_value(one: object, other: object) -> bool:
     return type(one) is type(other) and repr(one) == repr(other)
 
 
-def _short(value: object) -> str:
+def _without_secrets(source: str) -> str:
+    return "…" if secrets_in(source) else source
+
+
+def _short(name: str, value: object) -> str:
+    """Return a value for people; others read what this process is refused, and why."""
+    if looks_secret(name, value):
+        return "a value that looks like a credential"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scatter.bundle import Bundle, Item, Part
+from scatter.bundle.secrets import without_secrets
 from scatter.errors import Refused
 from scatter.linker.assemble import execute
 from scatter.linker.decide import Decision
@@ -53,7 +54,8 @@ def link_failed(error: BaseException, bundle: Bundle) -> Refused:
     missing = isinstance(error, ImportError)
     return Refused(
         "missing-import" if missing else "link-failed",
-        f"Binding `{bundle.function}` raised {type(error).__name__}: {error}.",
+        f"Binding `{bundle.function}` raised {type(error).__name__}: "
+        f"{without_secrets(str(error))}.",
         hint="Install what it imports where it runs, or deploy that module, then push again."
         if missing
         else "A default, a decorator or an import of the new code fails in this process. "

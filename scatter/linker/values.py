@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scatter.bundle import Bundle, Item
+from scatter.bundle.secrets import without_secrets
 from scatter.errors import Refused
 
 Resolve = Callable[[str], Any]
@@ -52,7 +53,7 @@ def unpickle(data: bytes, name: str, bundle: Bundle, resolve: Resolve) -> Any:
         raise Refused(
             "missing-import" if missing else "link-failed",
             f"The captured value of `{name}` in `{bundle.function}` cannot be loaded here: "
-            f"{type(error).__name__}: {error}.",
+            f"{type(error).__name__}: {without_secrets(str(error))}.",
             hint="Install what it needs where it runs, or create the value at run time.",
         ) from error
 

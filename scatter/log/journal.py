@@ -196,12 +196,14 @@ class Journal:
             raise
         return releases
 
-    def _from_the_beginning(self, rung: bool, to_append: bool) -> list[Release]:
-        self._begin_at_snapshot()
+    def _from_the_beginning(
+        self, rung: bool, to_append: bool, least_epoch: int | None = None
+    ) -> list[Release]:
+        self._begin_at_snapshot(least_epoch)
         try:
             return self._go_on(rung, to_append)
         except Untrusted:
-            if not self._begin_at_later_snapshot():
+            if not self._begin_at_later_snapshot(least_epoch):
                 raise
         return self._go_on(False, to_append)
 
@@ -242,7 +244,7 @@ class Journal:
             raise error
         self.ledger = Ledger(before.namespace, before.verifier)
         try:
-            releases = self._from_the_beginning(False, to_append)
+            releases = self._from_the_beginning(False, to_append, least_epoch=before.epoch)
             if not self._takes_the_place_of(before):
                 raise error
         except Untrusted:
@@ -323,8 +325,13 @@ class Journal:
             else _RESTORE,
         )
 
-    def _begin_at_snapshot(self) -> None:
-        """Skip to the newest snapshot, if the store points at a good one."""
+    def _begin_at_snapshot(self, least_epoch: int | None = None) -> None:
+        """Skip to the newest snapshot, if the store points at a good one.
+
+        Args:
+            least_epoch: The one that is known, where one is.
+
+        """
         tail = self.store.read(0, 0)
         if not tail.snapshot:
             return
@@ -334,11 +341,30 @@ class Journal:
             if entry is not None:
                 digest = self.ledger.open(entry).release.snapshot
                 self.ledger.restore(entry, self.store.bundles([digest]).get(digest, b""))
+                self._check_began(least_epoch)
         except Untrusted:
+            self.ledger = Ledger(self.ledger.namespace, self.ledger.verifier)
             return  # a wrong hint: the whole log is read instead, and checked
         self._pass(passed)
 
-    def _begin_at_later_snapshot(self) -> bool:
+    def _check_began(self, least_epoch: int | None) -> None:
+        """Return if a reset began the epoch of a snapshot, where another epoch was known.
+
+        Whoever may release may write any epoch beside a snapshot, and not all of them may reset.
+        """
+        known = self._known.epoch if self._known is not None else least_epoch
+        ledger = self.ledger
+        if known is None or ledger.epoch <= known:
+            return
+        (entry,) = self.store.entries([ledger.began])
+        release = ledger.open_at(ledger.began, entry or b"").release
+        if (release.action, release.epoch) != ("reset", ledger.epoch):
+            raise Untrusted(
+                "wrong-epoch",
+                f"Release {ledger.sequence} is of epoch {ledger.epoch}, which no reset began.",
+            )
+
+    def _begin_at_later_snapshot(self, least_epoch: int | None) -> bool:
         """Skip what cannot be believed, if a snapshot that can be comes later in the log.
 
         So it is after a `reset` whose hint was lost. The end of the log is looked through.
@@ -350,19 +376,23 @@ class Journal:
         for last in range(self._tip, first, -_PAGE):
             sequences = range(last, max(first, last - _PAGE), -1)
             for sequence, entry in zip(sequences, self.store.entries(sequences), strict=True):
-                if entry is not None and self._restored(sequence, entry):
+                if entry is not None and self._restored(sequence, entry, least_epoch):
                     return True
         return False
 
-    def _restored(self, sequence: int, entry: bytes) -> bool:
+    def _restored(self, sequence: int, entry: bytes, least_epoch: int | None) -> bool:
         """Begin at an entry, if it can be believed and has a snapshot."""
+        before = self.ledger
         try:
             release = self.ledger.open(entry).release
             if release.sequence != sequence or not release.snapshot:
                 return False
             snapshot = self.store.bundles([release.snapshot]).get(release.snapshot, b"")
+            self.ledger = Ledger(before.namespace, before.verifier)
             self.ledger.restore(entry, snapshot)
+            self._check_began(least_epoch)
         except Untrusted:
+            self.ledger = before
             return False
         known = self._known.sequence if self._known is not None else sequence
         self._pass(self.store.entries([known])[0])
@@ -473,9 +503,13 @@ class Journal:
             self._keep_position()
             return opened.release
 
+    def known(self) -> Position | None:
+        """Return how far the log was believed on this account; None: that is not known."""
+        return self._position.read() if self._position is not None else None
+
     def next_epoch(self, epoch: int) -> int:
         """Return the epoch that a reset begins where the log that is there is in `epoch`."""
-        known = self._position.read() if self._position is not None else None
+        known = self.known()
         return max(epoch, self.ledger.epoch, known.epoch if known is not None else 0) + 1
 
     def append_reset(
@@ -626,9 +660,21 @@ class Journal:
     def _releases(self, before: int | None, limit: int) -> Iterator[Release]:
         top = min(before or self.ledger.sequence + 1, self.ledger.sequence + 1)
         wanted = list(range(top - 1, max(0, top - 1 - limit), -1))
+        following = self.ledger.head if top > self.ledger.sequence else ""
         for sequence, entry in zip(wanted, self.store.entries(wanted), strict=True):
-            if entry is not None:
-                yield self.ledger.open_at(sequence, entry, to_look=True).release
+            if entry is None:
+                following = ""
+                continue
+            opened = self.ledger.open_at(sequence, entry, to_look=True)
+            if following and statement.hash_of(opened.statement) != following:
+                raise Untrusted(
+                    "wrong-chain",
+                    f"Release {sequence} in {self.store.address} is not the one that the release "
+                    "after it follows.",
+                    hint=_RESTORE,
+                )
+            following = opened.release.previous
+            yield opened.release
 
 
 def _without_code(state: FunctionState) -> FunctionState:

@@ -91,6 +91,11 @@ class Ledger:
         return self._head.epoch
 
     @property
+    def began(self) -> int:
+        """Sequence of the `reset` that began the epoch; 0 in the first one."""
+        return self._head.began
+
+    @property
     def time(self) -> str:
         """When the last release was made; empty before the first."""
         return self._head.time

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +73,11 @@ up its own version when it connects."""
 class Worker:
     """The process."""
 
-    def __init__(self, folder: Path, url: str, namespace: str, *, wait: str = "0") -> None:
+    def __init__(
+        self, folder: Path, url: str, namespace: str, *, wait: str = "0", text: str = SHOP
+    ) -> None:
         self._folder = folder
-        (folder / "shop.py").write_text(SHOP)
+        (folder / "shop.py").write_text(text)
         self.log = folder / f"worker-{len(list(folder.iterdir()))}.log"
         given = {k: v for k, v in os.environ.items() if not k.startswith(("SCATTER_", "XDG_"))}
         with self.log.open("wb") as log:
@@ -294,3 +298,14 @@ def goes_on(scene: Scene, worker: Worker) -> None:
     told = worker.until("the next honest release", state="ready", values=values)
     assert told["errors"] == []
     scene.is_changed = False
+
+
+@contextmanager
+def a_new_worker(scene: Scene, folder: Path, text: str = SHOP) -> Iterator[Worker]:
+    """Start a worker that knows nothing; `text` is its code."""
+    shutil.copytree(scene.folder / "config", folder / "config")
+    worker = Worker(folder, scene.url, scene.namespace, text=text)
+    try:
+        yield worker
+    finally:
+        worker.end()

@@ -23,9 +23,9 @@ NAMESPACE = "shop"
 class Person:
     """Somebody with a key."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, private: Ed25519PrivateKey | None = None) -> None:
         self.name = f"{name}@example.org"
-        self._private = Ed25519PrivateKey.generate()
+        self._private = private or Ed25519PrivateKey.generate()
         point = self._private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         blob = wire.string(keys.ED25519) + wire.string(point)
         self.key: PublicKey = keys.read_key(blob, name)

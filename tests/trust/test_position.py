@@ -113,3 +113,31 @@ def test_the_address_in_the_file_has_no_password(state: Path) -> None:
     assert keeper.path is not None
     assert b"***" in keeper.path.read_bytes()
     assert os.listdir(state) == ["positions"]
+
+
+def test_who_reads_while_it_is_written_finds_a_whole_position(state: Path) -> None:
+    keeper, reader = PositionFile("redis://host", "shop"), PositionFile("redis://host", "shop")
+    keeper.write(at(1))
+    thread = threading.Thread(target=lambda: [keeper.write(at(n)) for n in range(2, 600)])
+    thread.start()
+    found = [at(1)]
+    while thread.is_alive():
+        position = reader.read()
+        assert position is not None
+        assert position == at(position.sequence)
+        assert position.sequence >= found[-1].sequence
+        found.append(position)
+    thread.join()
+    assert reader.read() == at(599)
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 2000])
+def test_a_file_of_another_size_is_replaced_whole(state: Path, name: str) -> None:
+    keeper = PositionFile("redis://host", name)
+    keeper.write(at(1))
+    assert keeper.path is not None
+    for number, size in ((2, 10), (3, 5000)):
+        text = keeper.path.read_text().rstrip()
+        keeper.path.write_text(text.ljust(size))
+        keeper.write(at(number))
+        assert keeper.read() == at(number)

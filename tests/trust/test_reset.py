@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trust.people import NAMESPACE, Files, Person, journal_of, release
+from trust.people import NAMESPACE, Files, Person, a_release, entry, journal_of, release
 
 from scatter.bundle import digest_of
 from scatter.errors import ScatterError, Untrusted
-from scatter.log import Draft, Journal, journal
+from scatter.log import Draft, Journal, Ledger, journal
 from scatter.log.reset import Survey, missing_bundles, reset, survey
 from scatter.model import Change, Release
 from scatter.store.directory import DirectoryStore, Writer
@@ -296,3 +296,46 @@ def test_a_race_with_a_release_resets_nothing(store: MemoryStore) -> None:
     with pytest.raises(ScatterError, match="Somebody released in memory:// meanwhile"):
         reset(found, draft, state=found.ledger, epoch=1, journal=journal_of(store, ANN))
     assert store.read(0).tip == 2
+
+
+@pytest.mark.parametrize("name", ["running", "again"])
+@pytest.mark.parametrize("hinted", [True, False])
+def test_who_may_release_and_not_reset_cannot_begin_an_epoch_beside_a_snapshot(
+    store: MemoryStore, name: str, hinted: bool
+) -> None:
+    for number in range(1, 6):
+        release(journal_of(store, BOB), "f", number)
+    reader = readers(store)[name]
+    other = Ledger(NAMESPACE, Unsigned())
+    other.advance(store._entries[0])
+    snapshot = other.snapshot()
+    fields = {"snapshot": digest_of(snapshot), "epoch": 9, "changes": ()}
+    honest = list(store._entries)
+    made = entry(a_release(other, sequence=9, previous="0" * 64, action="renew", **fields), BOB)
+    store._entries[:] = [*honest[:4], honest[3], b"x", b"x", b"x", made]
+    store._bundles[digest_of(snapshot)] = snapshot
+    store._snapshot = 9 if hinted else 0
+    assert reason(reader.catch_up) in ("wrong-sequence", "wrong-epoch", "wrong-chain")
+    assert reader.ledger.epoch == 0
+    assert reader.ledger.sequence in (0, 5)
+    store._entries[:] = honest
+    store._snapshot = 0
+    reader.catch_up()
+    assert reader.ledger.functions["f"].version == 5
+
+
+@pytest.mark.parametrize("name", ["running", "again", "new"])
+def test_a_later_snapshot_of_an_epoch_that_a_reset_began_is_enough(
+    store: MemoryStore, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "SNAPSHOT_EVERY", 3)
+    for number in range(1, 6):
+        release(journal_of(store, BOB), "f", number)
+    reader = readers(store)[name]
+    del store._entries[3:]
+    begin_anew(store, ANN)
+    for number in range(4, 12):
+        release(journal_of(store, BOB), "f", number)
+    assert store._snapshot > 5
+    reader.catch_up()
+    assert (reader.ledger.epoch, reader.ledger.functions["f"].version) == (1, 11)

@@ -91,6 +91,16 @@ def test_reset_says_what_it_would_do_and_does_it_when_it_is_confirmed(fresh: She
     store.close()
 
 
+def test_reset_says_that_this_account_knew_more(fresh: Shell) -> None:
+    assert fresh("push").code == 0
+    assert fresh("renew").code == 0
+    store = store_of(fresh)
+    store.cut(1)
+    asked = fresh("reset", answer="n\n")
+    assert "This account knew release 2 of epoch 0: what came after release 1 would" in asked.err
+    store.close()
+
+
 def test_a_log_of_before_releases_were_signed_is_adopted(fresh: Shell) -> None:
     off = fresh("push", SCATTER_TRUST="off")
     assert off.code == 0

@@ -318,3 +318,19 @@ def test_signatures_together_are_those_of_all(files: Files) -> None:
         BOB.key.fingerprint,
     }
     assert "cryptography" in sys.modules
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_what_people_look_at_is_the_log_that_was_believed(files: Files, place: int) -> None:
+    store = MemoryStore(NAMESPACE)
+    files.trust(ANN, BOB)
+    for _ in range(3):
+        release(journal_of(store, ANN), "f")
+    reader = journal_of(store)
+    reader.catch_up()
+    files.revoke(BOB)
+    reader.catch_up()
+    assert [r.author for r in reader.releases()] == ["ann"] * 3
+    forged = a_release(sequence=place, author="ann, who never did")
+    store._entries[place - 1] = entry(forged, BOB)  # whose key was stolen
+    assert reason(reader.releases) == "wrong-chain"
