@@ -1,7 +1,8 @@
 """The log of releases: statements and their bytes, the hash chain, the state it adds up to.
 
 `statement` and `envelope` are the bytes of one release, `ledger` is the pure fold over them, and
-`journal` is the one that reads and appends through a store; `opening` makes one of the settings.
+`journal` is the one that reads (`reading`) and appends through a store; `opening` makes one of the
+settings.
 """
 
 from scatter.log.journal import Draft, Journal

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from trust.people import NAMESPACE, Person, Together, a_release, entry
 
 from scatter.errors import Untrusted
-from scatter.log import Draft, Journal, Ledger, envelope, journal
+from scatter.log import Draft, Journal, Ledger, envelope, journal, reading
 from scatter.log.reset import reset, survey
 from scatter.model import Change, FunctionState
 from scatter.store.memory import MemoryStore
@@ -320,7 +320,7 @@ class Fight(RuleBasedStateMachine):
 
 def comes_to_it(reader: Journal, rung: bool) -> None:
     """Catch up; where a log could not be followed, it is left alone for some looks."""
-    for _ in range(journal._MOST_LOOKS):
+    for _ in range(reading._MOST_LOOKS):
         try:
             reader.catch_up(rung=rung)
         except Untrusted:

@@ -10,7 +10,7 @@ from trust.people import NAMESPACE, Files, Person, a_release, entry, journal_of,
 
 from scatter.bundle import digest_of
 from scatter.errors import ScatterError, Untrusted
-from scatter.log import Draft, Journal, Ledger, journal
+from scatter.log import Draft, Journal, Ledger, journal, reading
 from scatter.log.reset import Survey, missing_bundles, reset, survey
 from scatter.model import Change, Release
 from scatter.store.directory import DirectoryStore, Writer
@@ -252,7 +252,7 @@ def test_a_log_that_nobody_signed_can_be_adopted(store: MemoryStore) -> None:
 def test_a_reset_is_found_without_its_hint(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "_PAGE", 3)
+    monkeypatch.setattr(reading, "_PAGE", 3)
     unsigned = Journal(store)
     for number in range(1, 9):
         release(unsigned, "f", number)
