@@ -479,6 +479,31 @@ def test_ending_a_subscription_on_a_dead_connection_is_unavailable(
             store.link.unsubscribe("channel")
 
 
+@pytest.mark.parametrize("parser", ["hiredis", "python"])
+def test_a_server_that_sends_too_much_is_hung_up_on(
+    own_server: Starts, opens: Opens, monkeypatch: pytest.MonkeyPatch, parser: str
+) -> None:
+    if parser == "python":
+        monkeypatch.setattr("scatter.store.dial._parser", _parser_in_python)
+    server = own_server()
+    writer, reader = opens(server.url), opens(server.url)
+    for sequence in range(1, 5):
+        assert writer.append(sequence, b"x" * 300_000, {})
+    monkeypatch.setattr("scatter.store.meter.MAX_ANSWER_BYTES", 1 << 20)
+    with pytest.raises(StoreUnavailable, match="it sent more than 1 MiB for one question"):
+        reader.read(0)
+    assert not reader.link.connected
+    assert len(reader.read(0, 3).entries) == 3, "each question counts for itself"
+    assert len(reader.read(1, 3).entries) == 3
+    assert len(reader.read(1, 3).entries) == 3
+
+
+def _parser_in_python() -> dict[str, Any]:
+    from redis._parsers import _RESP3Parser
+
+    return {"parser_class": _RESP3Parser}
+
+
 def test_of_many_notifications_each_kind_is_remembered_once(
     own_server: Starts, opens: Opens
 ) -> None:

@@ -30,6 +30,8 @@ from scatter.trust import PositionKeeper, Signer, Unsigned, Verifier
 SNAPSHOT_EVERY = 256
 """Releases between two snapshots, or as many as there are functions, whichever is more."""
 _TRIES = 100
+_BATCH_BYTES = 64 << 20
+"""Bundles that are asked for at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,9 +297,8 @@ class Journal(Reader):
         with self._lock:
             wanted = {c.bundle: c.size for c in changes if c.bundle}
             found = _checked(wanted, self._recent)
-            rest = wanted.keys() - found.keys()
-            if rest:
-                found |= _checked(wanted, self.store.bundles(sorted(rest)))
+            for batch in _batches({d: wanted[d] for d in sorted(wanted.keys() - found.keys())}):
+                found |= _checked(wanted, self.store.bundles(batch))
         return found
 
     def version(self, function: str, number: int) -> Version | None:
@@ -357,6 +358,19 @@ def now() -> str:
 def _checked(sizes: Mapping[str, int], data: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return those bundles from the store that are what a release names."""
     return {d: data[d] for d in sizes if d in data and _is_bundle(d, sizes[d], data[d])}
+
+
+def _batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield digests of bundles that may be asked for at once."""
+    batch, total = list[str](), 0
+    for digest, size in sizes.items():
+        if batch and total + size > _BATCH_BYTES:
+            yield batch
+            batch, total = [], 0
+        batch.append(digest)
+        total += size
+    if batch:
+        yield batch
 
 
 def _is_bundle(digest: str, size: int, data: bytes) -> bool:

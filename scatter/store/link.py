@@ -31,6 +31,7 @@ from scatter.access import NO_ACCESS, Access
 from scatter.config import redact
 from scatter.errors import StoreUnavailable
 from scatter.locks import ForkSafeLock
+from scatter.store import meter
 from scatter.store.dial import hang_up
 from scatter.store.faults import Faults, _BusyError, _LaterError, _StrayedError
 from scatter.store.topology import Route, route_to
@@ -98,6 +99,7 @@ class Link:
         self._checked_at = 0.0
         self._lock = ForkSafeLock()
         self._connection: Any = None
+        self._meter: meter.Meter
         self._pid = 0
         self._pushes: dict[tuple[str, str], None] = {}
         self.database = 0
@@ -185,6 +187,7 @@ class Link:
 
     def _exchange(self, commands: Sequence[Command], lenient: Container[int]) -> list[Any]:
         connection = self._connected()
+        self._meter.left = meter.MAX_ANSWER_BYTES
         try:
             _send(connection, commands)
             replies = _replies(connection, len(commands))
@@ -212,6 +215,7 @@ class Link:
                 # whatever answers there may not be a Redis: redis-py then fails in many ways
                 raise self._faults(error) from error
             connection._parser.set_pubsub_push_handler(self._take_push)
+            self._meter = meter.metered(connection)
             self.database = int(getattr(connection, "db", 0) or 0)
             self._connection, self._pid = connection, os.getpid()
             self.generation += 1
@@ -253,6 +257,7 @@ class Link:
         commands += [("SUBSCRIBE", *channels)] if channels else []
         with self._lock:
             connection = self._connected()
+            self._meter.left = meter.MAX_ANSWER_BYTES
             try:
                 _send(connection, [*commands, ("PING", mark)])
                 replies = [_reply(connection)]
@@ -299,6 +304,7 @@ class Link:
 
     def _wait(self, timeout_s: float, wake_fd: int) -> bool:
         connection = self._connection
+        self._meter.left = meter.MAX_ANSWER_BYTES
         deadline = time.monotonic() + timeout_s
         poll = native.poll()
         poll.register(connection._sock, _POLLIN)
