@@ -14,7 +14,7 @@ MAX_ANSWER_BYTES = 320 << 20
 """More than a page of the largest entries, or a batch of the largest bundles."""
 
 
-class TooMuchError(OSError):
+class _TooMuchError(OSError):
     """The server sends more than any answer of ours can have."""
 
 
@@ -52,7 +52,7 @@ class Meter:
     def _count(self, size: int) -> None:
         self.left -= size
         if self.left < 0:
-            raise TooMuchError(f"it sent more than {MAX_ANSWER_BYTES >> 20} MiB for one question")
+            raise _TooMuchError(f"it sent more than {MAX_ANSWER_BYTES >> 20} MiB for one question")
 
 
 def metered(connection: Any) -> Meter:
