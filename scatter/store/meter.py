@@ -14,10 +14,6 @@ MAX_ANSWER_BYTES = 320 << 20
 """More than a page of the largest entries, or a batch of the largest bundles."""
 
 
-class _TooMuchError(OSError):
-    """The server sends more than any answer of ours can have."""
-
-
 class Meter:
     """Reads from a socket until `left` is used up; everything else is the socket's.
 
@@ -52,7 +48,9 @@ class Meter:
     def _count(self, size: int) -> None:
         self.left -= size
         if self.left < 0:
-            raise _TooMuchError(f"it sent more than {MAX_ANSWER_BYTES >> 20} MiB for one question")
+            raise ConnectionAbortedError(
+                f"it sent more than {MAX_ANSWER_BYTES >> 20} MiB for one question"
+            )
 
 
 def metered(connection: Any) -> Meter:
