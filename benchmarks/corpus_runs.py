@@ -140,7 +140,8 @@ def _listed(folder: Path) -> str:
 def _unpack(sdist: Path, folder: Path, package: Package) -> None:
     """Put the sdist's files into a folder, but the sources of the package."""
     with tempfile.TemporaryDirectory(dir=sdist.parent) as inner, tarfile.open(sdist) as tar:
-        tar.extractall(inner, filter="data")
+        safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # 3.11.4
+        tar.extractall(inner, **safely)
         (top,) = Path(inner).iterdir()
         for name in package.drop:
             shutil.rmtree(top / name)

@@ -14,6 +14,7 @@ Invariants
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from functools import partial
 
@@ -145,8 +146,17 @@ class Agent:
         self._work.standing.be("stopped", "it was stopped")
 
     def at_exit(self) -> None:
-        """Stop as the interpreter ends, without a word: loggers and their streams may be gone."""
+        """Stop as the interpreter ends, without a word: loggers and their streams may be gone.
+
+        A thread that imports is waited for longer. Python ends threads where they take its lock
+        again, and one that is inside of a module in Rust just then takes the process with it.
+        """
         self._end(lifecycle.EXIT_WAIT_S)
+        deadline = time.monotonic() + lifecycle.EXIT_LOAD_S
+        while lifecycle.LOADING.is_on and time.monotonic() < deadline:
+            if self._thread is None or not self._thread.is_alive:
+                return
+            self._thread.join(0.05)
 
     def _end(self, timeout_s: float) -> None:
         self._work.end()

@@ -14,7 +14,8 @@ then. Where a server forks its workers, the agent of the master rests (`hosts`):
 nothing, and the workers' agents start at once.
 
 The exit story. A daemon thread must not run into the interpreter's end, so `atexit` stops it and
-waits `EXIT_WAIT_S` at most. A process that is killed says no goodbye: its report expires.
+waits `EXIT_WAIT_S` at most, and `EXIT_LOAD_S` for one that only imports. A process that is killed
+says no goodbye: its report expires.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _LOOK_S = 0.1
 REST_S, BUSY_S = 0.2, 0.02
 AFTER_FORK_S = 0.001
 CHILD_DELAY_S = 0.1
-EXIT_WAIT_S = 0.25
+EXIT_WAIT_S, EXIT_LOAD_S = 0.25, 5.0
 
 
 class Mortal(Protocol):
