@@ -382,13 +382,13 @@ _HOSTS = "hosts with ports from 1 to 65535, separated by commas"
             "foo",
             "expected an address that begins with redis://, rediss://, unix://, local://, "
             "memory://, redis+sentinel://, rediss+sentinel://, redis+cluster://, "
-            "rediss+cluster://; found text without `://`.",
+            "rediss+cluster://, dir:; found text without `://`.",
         ),
         (
             "http://host/",
             "expected an address that begins with redis://, rediss://, unix://, local://, "
             "memory://, redis+sentinel://, rediss+sentinel://, redis+cluster://, "
-            "rediss+cluster://; found http://.",
+            "rediss+cluster://, dir:; found http://.",
         ),
         ("redis://host:x", "expected a host, and a port from 1 to 65535, found redis://host:x."),
         ("redis://host/x", "expected a database that is a whole number, found redis://host/x."),

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 from scatter.errors import ScatterError
 from scatter.log import Journal
-from scatter.store.directory import DirectoryStore, Writer
+from scatter.store.directory import DirectoryStore
+from scatter.store.writer import Writer
 from scatter.trust import Verifier
 from scatter_agent.tell import tell
 
