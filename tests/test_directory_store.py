@@ -1,4 +1,4 @@
-"""A directory that is followed: whose it may be, what wakes who follows it, and what is left in it."""
+"""A directory that is followed: whose it may be, what wakes who follows it, what is left in it."""
 
 from __future__ import annotations
 

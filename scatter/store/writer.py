@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from scatter.store.layout import FORMAT, SCHEME, Tip, check, read_file, read_tip
 
 MOST_SEEN = 20_000
 """Pieces of deployed code that are remembered; the oldest go first."""
+ONLINE_EVERY_S = 4.0
+"""Seconds after which `online` is touched again."""
 _ONE_BY_ONE = 64
 """Files that are waited for each by itself; for more, all file systems are asked once."""
 
@@ -182,10 +185,17 @@ class Writer:
     def be_online(self, is_online: bool) -> None:
         """Say whether the server can be asked, for who has a question."""
         file = self.folder / "online"
-        if is_online:
-            file.touch(self._mode)
-        else:
+        if not is_online:
             file.unlink(missing_ok=True)
+        elif not _is_young(file):  # all who follow wake when it is touched
+            file.touch(self._mode)
+
+
+def _is_young(file: Path) -> bool:
+    try:
+        return abs(time.time() - file.stat().st_mtime) < ONLINE_EVERY_S
+    except OSError:
+        return False
 
 
 def _is_whole(file: Path) -> bool:
