@@ -44,13 +44,19 @@ def copy_log(journal: Journal, writer: Writer, known: Known) -> Known:
 
     """
     try:
-        _fill(journal, writer)
-        _check(journal, writer, known)
+        _copy(journal, writer, known)
     except _AnotherLogError:
         writer.begin_anew()
-        _fill(journal, writer)
-        _check(journal, writer, Known())
+        try:
+            _copy(journal, writer, Known())
+        except _AnotherLogError:
+            raise _changed(journal) from None
     return Known(journal.ledger.sequence, journal.ledger.head)
+
+
+def _copy(journal: Journal, writer: Writer, known: Known) -> None:
+    _fill(journal, writer)
+    _check(journal, writer, known)
 
 
 def _fill(journal: Journal, writer: Writer) -> None:
