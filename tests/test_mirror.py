@@ -61,7 +61,7 @@ def test_a_release_reaches_a_process_through_the_mirror(host: Host) -> None:
     host.push(f="f2")
     follower.until("f2 g1")
     assert follower.ask("status") == "ready - 2"
-    assert follower.ask("modules") == "watchfiles -", "no Redis client is loaded"
+    assert follower.ask("modules") == "-", "neither a Redis client nor watchfiles is loaded"
 
 
 def test_a_process_starts_and_runs_with_server_and_mirror_down(away: Away) -> None:

@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from scatter.store.notices import Notices
+from scatter.store.notices import open_notices
 from scatter.store.port import Ring
-
-_POLL_S = 0.5
 
 Identity = tuple[int, int, int] | None
 
@@ -34,7 +32,7 @@ class DirectoryDoorbell:
         """
         self._folder = folder
         self._check = check
-        self._notices = Notices(folder)
+        self._notices = open_notices(folder)
         self._seen: Identity = None
 
     def __repr__(self) -> str:

@@ -21,7 +21,7 @@ from scatter import native
 from scatter.config import Settings
 from scatter.errors import UsageError
 from scatter.registry import Registry
-from scatter.store.notices import Notices
+from scatter.store.notices import open_notices
 from scatter_agent import systemd
 from scatter_agent.agent import Agent
 from scatter_agent.health import AgentStatus
@@ -64,7 +64,7 @@ class Member:
             terms=Terms(manual=False, labels={}, callbacks=callbacks),
             keeper=self.copy,
         )
-        self._notices = Notices(self.copy.reports)
+        self._notices = open_notices(self.copy.reports)
         self._stop = native.Flag()
 
     def __repr__(self) -> str:
