@@ -7,8 +7,8 @@
 `agent` prints a line of JSON for every release that it switched to: its sequence, and the moments,
 by the clock that all processes of a machine share (`time.perf_counter`), at which the doorbell had
 rung, the bundle was at hand, it was checked, it was linked, and the switch was done. `follow`
-prints the moment of each switch alone, whatever the store is. `raw` prints the moment at which the value
-of KEY was at hand after each notification.
+prints the moment of each switch alone, whatever the store is. `raw` prints the moment at which the
+value of KEY was at hand after each notification.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -96,8 +97,49 @@ def test_a_directory_that_is_only_readable_will_do(host: Host) -> None:
     assert {f: f.stat().st_mtime_ns for f in host.own.rglob("*")} == before
 
 
-def test_many_processes_follow_one_mirror_over_one_connection(away: Away) -> None:
-    count = 20
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.parametrize("with_reports", [False, True])
+def test_a_read_only_mount_will_do(host: Host, tmp_path: Path, with_reports: bool) -> None:
+    host.start()
+    host.push(f="f1")
+    host.has(1)
+    wait_until((host.own / "reports").exists, "the reports")
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    with mount(host.folder, mounted, "ro"), contextlib.ExitStack() as stack:
+        inside = mounted / host.namespace / "reports"
+        if with_reports:
+            stack.enter_context(mount(host.own / "reports", inside))
+        with pytest.raises(OSError, match="Read-only"):
+            (mounted / "x").touch()
+        follower = host.follow(url=f"dir:{mounted}")
+        assert follower.ask("calls") == "f1 g0"
+        host.push(f="f2")
+        follower.until("f2 g0")
+        if with_reports:
+            wait_until(lambda: len(read_reports(host.store)) == 2, "its report")
+        follower.end()
+    if not with_reports:
+        assert len(read_reports(host.store)) == 1, "that of the mirror"
+
+
+@contextlib.contextmanager
+def mount(source: Path, target: Path, *options: str) -> Iterator[None]:
+    """Have a directory at another place too, as containers do."""
+    commands = [["mount", "--bind", str(source), str(target)]]
+    commands += [["mount", "-o", f"remount,bind,{o}", str(target)] for o in options]
+    for command in commands:
+        done = subprocess.run(command, check=False, capture_output=True)
+        if done.returncode:
+            pytest.skip(f"cannot mount here: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(target)], check=True)
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])
+def test_many_processes_follow_one_mirror_over_one_connection(away: Away, count: int) -> None:
     away.start()
     away.push(f="f1")
     away.has(1)
@@ -235,6 +277,20 @@ def test_a_directory_that_cannot_be_written_is_told_and_tried_again(host: Host) 
     host.own.unlink()
     host.push(f="f1")
     host.has(1)
+
+
+def test_a_directory_that_was_removed_is_made_again(host: Host) -> None:
+    host.start()
+    host.push(f="f1")
+    host.has(1)
+    follower = host.follow()
+    follower.until("f1 g0")
+    shutil.rmtree(host.own)
+    host.push(f="f2")
+    follower.until("f2 g0")
+    wait_until(lambda: follower.ask("status") == "ready - 2", "it to be well again")
+    host.push(f="f3")
+    follower.until("f3 g0")
 
 
 def test_a_full_disk_leaves_the_last_good_state(host: Host, tmp_path: Path) -> None:
