@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,6 +75,20 @@ def test_a_process_starts_and_runs_with_server_and_mirror_down(away: Away) -> No
     follower = away.follow()
     assert follower.ask("calls") == "f1 g0"
     assert follower.ask("status") == "ready - 1"
+
+
+def test_a_process_that_ends_without_a_word_leaves_none(host: Host) -> None:
+    host.start()
+    host.push(f="f1")
+    host.has(1)
+    code = f"import sys; sys.path.insert(0, {str(host.project)!r}); import {MODULE}, scatter_agent\n"
+    code += f"scatter_agent.start('dir:{host.folder}', namespace={host.namespace!r}, wait=20)\n"
+    code += f"print({MODULE}.f())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("f1\n", "")
+    wait_until(lambda: len(read_reports(host.store)) == 1, "its report to be taken away")
 
 
 def test_a_process_that_started_before_the_mirror_follows_once_it_is_there(host: Host) -> None:
