@@ -10,17 +10,28 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mirrors import MODULE, Host
+from scatter_agent.mirror import daemon
+from scatter_agent.mirror.copy import Copy
 from support import wait_until
+from trust.people import Person, Together
 
+from scatter.config import Settings
+from scatter.log import Draft, Journal
+from scatter.log.reset import reset, survey
+from scatter.releases import Releases
 from scatter.reports import read_reports
 from scatter.server import EmbeddedServer
+from scatter.store import open_store
 from scatter.store.layout import read_tip, seen_in
 from scatter.store.redis import RedisStore
+from scatter.trust.verifier import KeyVerifier
 
 
 @pytest.fixture
@@ -81,7 +92,9 @@ def test_a_process_that_ends_without_a_word_leaves_none(host: Host) -> None:
     host.start()
     host.push(f="f1")
     host.has(1)
-    code = f"import sys; sys.path.insert(0, {str(host.project)!r}); import {MODULE}, scatter_agent\n"
+    code = (
+        f"import sys; sys.path.insert(0, {str(host.project)!r}); import {MODULE}, scatter_agent\n"
+    )
     code += f"scatter_agent.start('dir:{host.folder}', namespace={host.namespace!r}, wait=20)\n"
     code += f"print({MODULE}.f())"
     done = subprocess.run(
@@ -216,9 +229,6 @@ def test_bundles_that_nothing_needs_go_and_wrong_ones_are_mended(host: Host) -> 
 
 
 def test_a_log_that_was_begun_anew_takes_the_place_of_the_other(host: Host) -> None:
-    from scatter.log import Draft
-    from scatter.log.reset import reset, survey
-
     host.start()
     host.push(f="f1")
     host.push(f="f2")
@@ -236,20 +246,27 @@ def test_a_log_that_was_begun_anew_takes_the_place_of_the_other(host: Host) -> N
     follower.until("f3 g0")
 
 
-def test_what_a_stranger_signed_is_not_mirrored(host: Host) -> None:
-    from trust.people import Person, Together
-
-    from scatter.log import Journal
-    from scatter.releases import Releases
-
-    host.start()
+def test_what_a_stranger_signed_is_not_mirrored_until_the_stranger_is_trusted(
+    host: Host, tmp_path: Path
+) -> None:
+    trusted, eve = tmp_path / "allowed_signers", Person("eve")
+    trusted.write_bytes((Path.home() / ".config/scatter/allowed_signers").read_bytes())
+    trusted.chmod(0o600)
+    process = host.start(SCATTER_ALLOWED_SIGNERS=str(trusted))
     host.push(f="f1")
     host.has(1)
-    host.releases = Releases(Journal(host.store, signer=Together(Person("eve"))), author="eve")
+    host.releases = Releases(Journal(host.store, signer=Together(eve)), author="eve")
     host.push(f="f2")
     host.says("unknown-key")
     assert read_tip(host.own).sequence == 1
-    assert host.follow().ask("calls") == "f1 g0"
+    follower = host.follow()
+    assert follower.ask("calls") == "f1 g0"
+    trusted.write_text(trusted.read_text() + eve.line())
+    process.send_signal(signal.SIGHUP)
+    host.says("scatter.reloaded")
+    host.has(2)
+    wait_until(lambda: follower.ask("status") == "error unknown-key 1", "it to judge by itself")
+    assert follower.ask("calls") == "f1 g0"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
@@ -273,6 +290,26 @@ def test_a_hostile_directory_is_refused_with_a_reason_and_nothing_of_it_runs(
         assert named.ask("calls") == "f1 g0"
 
 
+def test_a_mirror_that_is_killed_again_and_again_leaves_a_whole_directory(host: Host) -> None:
+    host.start()
+    wait_until((host.own / "tip").exists, "the directory")
+    follower = host.follow()
+    for number in range(1, 25, 4):
+        for result in range(number, number + 4):
+            host.push(f=f"f{result}")
+        host.has(number)
+        host.kill()
+        found = Journal(open_store(f"dir:{host.folder}", host.namespace), verifier=KeyVerifier())
+        found.catch_up()
+        live = [state.live for state in found.ledger.functions.values()]
+        assert set(found.bundles(live)) == {change.bundle for change in live}
+        assert found.ledger.sequence >= number
+        host.start()
+    host.has(24)
+    follower.until("f24 g0")
+    assert follower.ask("status") == "ready - 24"
+
+
 def test_two_mirrors_do_not_write_one_directory(host: Host) -> None:
     host.start()
     host.push(f="f1")
@@ -286,9 +323,9 @@ def test_two_mirrors_do_not_write_one_directory(host: Host) -> None:
 
 def test_a_directory_that_cannot_be_written_is_told_and_tried_again(host: Host) -> None:
     host.own.write_text("a file is in the way")
-    daemon = host.start()
+    process = host.start()
     host.says("scatter.not_mirrored")
-    assert daemon.poll() is None
+    assert process.poll() is None
     host.own.unlink()
     host.push(f="f1")
     host.has(1)
@@ -319,7 +356,7 @@ def test_a_full_disk_leaves_the_last_good_state(host: Host, tmp_path: Path) -> N
     if mounted.returncode:
         pytest.skip(f"cannot mount here: {mounted.stderr.decode().strip()}")
     try:
-        daemon = host.start()
+        process = host.start()
         host.push(f="f1")
         host.has(1)
         try:
@@ -328,7 +365,7 @@ def test_a_full_disk_leaves_the_last_good_state(host: Host, tmp_path: Path) -> N
             pass
         host.push(f="f2")
         host.says("No space left on device")
-        assert daemon.poll() is None
+        assert process.poll() is None
         assert host.follow().ask("calls") == "f1 g0"
         (host.folder / "ballast").unlink()
         host.has(2)
@@ -352,9 +389,9 @@ def test_a_signal_ends_it_cleanly(host: Host, number: int) -> None:
 
 def test_with_the_server_down_it_starts_and_waits(away: Away) -> None:
     away.kill_server()
-    daemon = away.start()
+    process = away.start()
     away.says("scatter.stale")
-    assert daemon.poll() is None
+    assert process.poll() is None
     away.server = away._own_server()
     away.push(f="f1")
     away.has(1)
@@ -372,20 +409,48 @@ def test_it_tells_systemd_how_it_stands(host: Host, tmp_path: Path) -> None:
                 heard.extend(systemd.recv(4096).decode().splitlines())
 
         host.push(f="f1", g="g1")
-        daemon = host.start(**environment)
+        process = host.start(**environment)
         hears("READY=1")
         hears("STATUS=2 functions, at release 1")
         hears("WATCHDOG=1")
         host.push(f="f2")
         hears("STATUS=2 functions, at release 2")
         heard.clear()
-        daemon.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
         hears("RELOADING=1")
         assert any(line.startswith("MONOTONIC_USEC=") for line in heard)
         hears("READY=1")
-        daemon.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         hears("STOPPING=1")
-        assert daemon.wait(20) == 0
+        assert process.wait(20) == 0
+
+
+def test_a_thread_that_hangs_is_not_healthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str, namespace: str
+) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+    real = Copy.keep
+
+    def keep(self: Copy, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
+        if hangs.is_set():
+            goes_on.wait(60)
+
+    monkeypatch.setattr(Copy, "keep", keep)
+    monkeypatch.setattr(daemon, "SILENT_S", 1.0)
+    made = daemon.Daemon(Settings(redis_url=redis_url), [namespace], tmp_path, look_s=0.05)
+    made.members[0].start()
+    try:
+        wait_until(lambda: made.members[0].copy.sequence == 0 and made.is_healthy(), "a start")
+        wait_until((tmp_path / namespace / "tip").exists, "the directory")
+        hangs.set()
+        wait_until(lambda: not made.is_healthy(), "it to be found out")
+        hangs.clear()
+        goes_on.set()
+        wait_until(made.is_healthy, "it to go on")
+    finally:
+        goes_on.set()
+        made.members[0].stop()
 
 
 @pytest.mark.parametrize("url", ["dir:/somewhere", "memory://x"])
