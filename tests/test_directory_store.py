@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,38 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert store.read(0).tip == 3
     assert store.entries([3, 9]) == [b"3", None]
     assert store.bundles([DIGEST, "cd" * 32]) == {DIGEST: b"code"}
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 5, 6, 100])
+def test_a_read_is_cut_at_its_limit_and_tells_where_the_log_ends(
+    tmp_path: Path, limit: int
+) -> None:
+    write(tmp_path, 7)
+    tail = followed(tmp_path).read(2, limit)
+    assert tail.entries == tuple(b"%d" % n for n in range(3, 8))[:limit]
+    assert tail.tip == 7
+
+
+def test_a_reader_that_is_ahead_of_the_log_sees_that_it_went_back(tmp_path: Path) -> None:
+    write(tmp_path, 2)
+    tail = followed(tmp_path).read(7)
+    assert (tail.entries, tail.tip) == ((), 2)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.append(2, b"2", {}),
+        lambda store: store.cut(0),
+        lambda store: store.remove_bundles([DIGEST]),
+    ],
+)
+def test_a_copy_is_not_for_writing(tmp_path: Path, use: Callable[[DirectoryStore], object]) -> None:
+    write(tmp_path, 1, bundles={DIGEST: b"code"})
+    store = followed(tmp_path)
+    with pytest.raises(StoreRefused, match=r"is a copy and takes no .* Use the server"):
+        use(store)
+    assert (store.read(0).entries, store.bundles([DIGEST])) == ((b"1",), {DIGEST: b"code"})
 
 
 def test_entries_behind_the_tip_are_not_there_yet(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from mirrors import MODULE, Host
 from scatter_agent.mirror import daemon
 from scatter_agent.mirror.copy import Copy
-from support import wait_until
+from support import start_python, wait_until
 from trust.people import Person, Together
 
 from scatter.config import Settings
@@ -102,6 +102,36 @@ def test_a_process_that_ends_without_a_word_leaves_none(host: Host) -> None:
     )
     assert (done.stdout, done.stderr) == ("f1\n", "")
     wait_until(lambda: len(read_reports(host.store)) == 1, "its report to be taken away")
+
+
+FORKS = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+import mirrored_app, scatter_agent
+scatter_agent.start(sys.argv[2], namespace=sys.argv[3], wait=20)
+child = os.fork()
+print("child" if child == 0 else "parent", flush=True)
+deadline = time.monotonic() + 20
+while mirrored_app.f() != "f2" and time.monotonic() < deadline:
+    time.sleep(0.005)
+if child == 0:
+    os._exit(mirrored_app.f() != "f2")
+print(mirrored_app.f(), os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+def test_parent_and_child_of_a_fork_both_follow(host: Host) -> None:
+    host.start()
+    host.push(f="f1")
+    host.has(1)
+    program = start_python(
+        FORKS, str(host.project), f"dir:{host.folder}", host.namespace, stderr=subprocess.PIPE
+    )
+    assert program.stdout is not None
+    assert {program.stdout.readline(), program.stdout.readline()} == {"child\n", "parent\n"}
+    host.push(f="f2")
+    said, complained = program.communicate(timeout=60)
+    assert (said, complained) == ("f2 0\n", "")
 
 
 def test_a_process_that_started_before_the_mirror_follows_once_it_is_there(host: Host) -> None:
