@@ -256,6 +256,7 @@ class Box:
 
     def turn(self) -> list[str]:
         """Have what is there relayed; return the ids of the processes that the store knows."""
+        self.relay._sweep_at = 0.0
         self.relay.turn(self.store, 1)
         return [report.id for report in read_reports(self.store)]
 

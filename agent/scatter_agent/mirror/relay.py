@@ -13,7 +13,8 @@ Invariants
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ from scatter_agent.mirror.inbox import Letter, letters, read, sweep
 from scatter_agent.tell import tell
 
 TTL_S = 15.0
+SWEEP_S = 5.0
+"""Seconds between two looks for what nobody touches any more."""
 MAX_REPORT_BYTES = 1 << 20
 MAX_SEEN_BYTES = 1 << 20
 MOST_CODES = 4096
@@ -48,6 +51,7 @@ class Relay:
         self._writer = writer
         self._folder = writer.folder / FOLDER
         self._relayed: dict[str, _Relayed] = {}
+        self._sweep_at = 0.0
 
     def __repr__(self) -> str:
         return f"<Relay of {len(self._relayed)} reports>"
@@ -64,17 +68,20 @@ class Relay:
             OSError: The directory cannot be read.
 
         """
+        found = [*letters(self._folder, REPORT, SEEN)]
         try:
-            self._relay_reports(store)
+            self._relay_reports(store, [one for one in found if one.name.endswith(REPORT)])
         except StoreRefused as error:
             tell("warning", "scatter.unreported", reason=str(error))
-        self._answer(store, tip)
-        sweep(self._folder)
+        self._answer(store, [one for one in found if one.name.endswith(SEEN)], tip)
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_S
+            sweep(self._folder)
 
     # reports -----------------------------------------------------------------------------
 
-    def _relay_reports(self, store: Store) -> None:
-        there = {letter.name: letter for letter in letters(self._folder, REPORT) if letter.is_fresh}
+    def _relay_reports(self, store: Store, found: Iterable[Letter]) -> None:
+        there = {letter.name: letter for letter in found if letter.is_fresh}
         for name in self._relayed.keys() - there.keys():
             store.remove_report(self._relayed.pop(name).id)
         for name, letter in there.items():
@@ -106,15 +113,14 @@ class Relay:
 
     # questions ---------------------------------------------------------------------------
 
-    def _answer(self, store: Store, tip: int) -> None:
+    def _answer(self, store: Store, found: Sequence[Letter], tip: int) -> None:
         """Note what processes were deployed with, and write down since when that is known."""
         asked: dict[str, int | None] = {}
-        read_ones = [*letters(self._folder, SEEN)]
-        for letter in read_ones:
+        for letter in found:
             asked |= _codes(read(self._folder, letter, MAX_SEEN_BYTES))
         if asked:
             self._writer.note_seen(self._find(store, asked, tip))
-        for letter in read_ones:
+        for letter in found:
             (self._folder / letter.name).unlink(missing_ok=True)
 
     def _find(self, store: Store, asked: Mapping[str, int | None], tip: int) -> dict[str, int]:
