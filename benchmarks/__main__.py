@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.harness import Row, markdown
 
-NAMES = ("imports", "call", "link", "push", "trust", "save", "report", "idle")
+NAMES = ("imports", "call", "link", "push", "trust", "save", "report", "idle", "mirror")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -1,12 +1,14 @@
 """A process under an agent that tells when each release reached it; or one of bare sockets.
 
     python -m benchmarks.worker agent URL NAMESPACE FOLDER MODULE
+    python -m benchmarks.worker follow URL NAMESPACE FOLDER MODULE
     python -m benchmarks.worker raw SOCKET-OR-PORT KEY
 
 `agent` prints a line of JSON for every release that it switched to: its sequence, and the moments,
 by the clock that all processes of a machine share (`time.perf_counter`), at which the doorbell had
-rung, the bundle was at hand, it was checked, it was linked, and the switch was done. `raw` prints
-the moment at which the value of KEY was at hand after each notification.
+rung, the bundle was at hand, it was checked, it was linked, and the switch was done. `follow`
+prints the moment of each switch alone, whatever the store is. `raw` prints the moment at which the
+value of KEY was at hand after each notification.
 """
 
 from __future__ import annotations
@@ -61,6 +63,22 @@ def agent(url: str, namespace: str, folder: str, module: str) -> None:
     sys.stdin.read()
 
 
+def follow(url: str, namespace: str, folder: str, module: str) -> None:
+    """Follow the log until stdin ends, and tell no more than when it switched."""
+    sys.path.insert(0, folder)
+    importlib.import_module(module)
+    import scatter_agent
+
+    print("ready", flush=True)
+    scatter_agent.start(
+        url,
+        namespace=namespace,
+        application="bench",
+        on_switch=lambda _: print(clock(), flush=True),
+    )
+    sys.stdin.read()
+
+
 def raw(address: str, key: str) -> None:
     """Fetch the value of a key after each notification of it, with bare sockets."""
     bell, fetch = dial(address), dial(address)
@@ -112,4 +130,4 @@ def read_bulk(link: socket.socket) -> bytes:
 
 
 if __name__ == "__main__":
-    {"agent": agent, "raw": raw}[sys.argv[1]](*sys.argv[2:])
+    {"agent": agent, "follow": follow, "raw": raw}[sys.argv[1]](*sys.argv[2:])

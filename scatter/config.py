@@ -26,7 +26,7 @@ DEFAULT_NAMESPACE = "default"
 
 _OF_ACCESS = tuple(f.name for f in fields(Access))
 _ENVIRONMENT = {
-    "redis_url": ("SCATTER_REDIS_URL", "REDIS_URL"),
+    "redis_url": ("SCATTER_STORE", "SCATTER_REDIS_URL", "REDIS_URL"),
     "namespace": ("SCATTER_NAMESPACE",),
     "author": ("SCATTER_AUTHOR",),
     "paths": ("SCATTER_PATHS",),
@@ -64,7 +64,8 @@ class Settings:
 
     Attributes:
         redis_url: Address of the store (`redis://`, `rediss://`, `unix://`, `local://`,
-            `memory://`; `redis+sentinel://` and `redis+cluster://`, also with `rediss+`).
+            `memory://`, `dir:PATH`; `redis+sentinel://` and `redis+cluster://`, also with
+            `rediss+`).
         namespace: Which application's functions.
         author: Who releases; empty: found out when needed.
         paths: Files and directories that `watch` and `push` read by default.
@@ -281,11 +282,15 @@ def check_url(url: str, what: str = "redis_url") -> str:
         UsageError: It is malformed; the message shows no password.
 
     """
+    if url.startswith("dir:"):
+        if not url.removeprefix("dir:").partition("?")[0]:
+            raise UsageError(f"{what}: expected dir:PATH, found {url!r}.")
+        return url
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in _SCHEMES:
         # What is no URL is not shown at all: nobody knows where the password is in it.
         found = f"{scheme}://" if separator else "text without `://`"
-        expected = ", ".join(f"{one}://" for one in _SCHEMES)
+        expected = ", ".join([*(f"{one}://" for one in _SCHEMES), "dir:"])
         raise UsageError(f"{what}: expected an address that begins with {expected}; found {found}.")
     expected = _url_lacks(url)
     if expected:

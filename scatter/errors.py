@@ -76,14 +76,24 @@ class StoreRefused(ScatterError, PermissionError):
         command: Name of the command, where one was denied.
         key: The key that it was for, where it has one.
         code: Word with which the server began its answer, such as `NOPERM`; may be empty.
+        reason: Code of `docs/reasons.md`, where a check of ours denied it; else empty.
 
     """
 
-    def __init__(self, message: str, *, command: str = "", key: str = "", code: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        command: str = "",
+        key: str = "",
+        code: str = "",
+        reason: str = "",
+    ) -> None:
         super().__init__(message)
         self.command = command
         self.key = key
         self.code = code
+        self.reason = reason
 
 
 class NotFound(ScatterError, KeyError):

@@ -26,14 +26,22 @@ _held: dict[str, int] = {}
 pid: a forked child has what its parent had."""
 
 
-def write_whole(path: Path, data: bytes, *, durably: bool = True, keep_owner: bool = False) -> None:
-    """Write a file in one step, for this user's eyes only.
+def write_whole(
+    path: Path,
+    data: bytes,
+    *,
+    durably: bool = True,
+    keep_owner: bool = False,
+    mode: int = 0o600,
+) -> None:
+    """Write a file in one step, for this user's eyes only unless told otherwise.
 
     Args:
         path: The file; it need not exist, its directory must.
         data: What is to be in it.
         durably: Wait until it would outlast a loss of power.
         keep_owner: A file that is there keeps its owner and readers, as in `/etc`.
+        mode: Who may read it.
 
     Raises:
         OSError: It cannot be written; it is what it was.
@@ -43,7 +51,7 @@ def write_whole(path: Path, data: bytes, *, durably: bool = True, keep_owner: bo
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:
-            os.fchmod(handle, 0o600)
+            os.fchmod(handle, mode)
             stream.write(data)
             stream.flush()
             if keep_owner:
@@ -54,6 +62,15 @@ def write_whole(path: Path, data: bytes, *, durably: bool = True, keep_owner: bo
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a directory would outlast a loss of power."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _take_after(path: Path, handle: int) -> None:

@@ -24,9 +24,10 @@ from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.log import Journal, journal
 from scatter.releases import Releases
 from scatter.server import EmbeddedServer
-from scatter.store import directory
-from scatter.store.directory import DirectoryStore, Writer
+from scatter.store import writer
+from scatter.store.directory import DirectoryStore
 from scatter.store.memory import MemoryStore
+from scatter.store.writer import Writer
 
 from test_log import push  # isort: skip
 
@@ -137,7 +138,7 @@ def test_a_log_that_cannot_be_believed_at_the_start_is_no_log(away: Away, tmp_pa
 def test_a_fault_of_reading_the_directory_ends_no_agent(
     away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: Cache, verifier: object) -> Journal:
+    def fail(_: Cache, __: object) -> Journal:
         raise ZeroDivisionError("a fault")
 
     monkeypatch.setattr(Cache, "journal", fail)
@@ -323,18 +324,18 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_an_older_state(
         if left == 0:
             raise KilledError
 
-    real = (directory.write_whole, Path.unlink, Path.replace)
+    real = writer.write_whole, Path.unlink
 
-    def write(file: Path, data: bytes) -> None:
+    def write(file: Path, data: bytes, **options: Any) -> None:
         step()
-        real[0](file, data)
+        real[0](file, data, **options)
 
     def unlink(self: Path, missing_ok: bool = False) -> None:
         step()
         real[1](self, missing_ok=missing_ok)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(directory, "write_whole", write)
+        patch.setattr(writer, "write_whole", write)
         patch.setattr(Path, "unlink", unlink)
         try:
             for number, name in enumerate(names, start=1):
@@ -367,8 +368,7 @@ def test_two_processes_keep_what_both_need(tmp_path: Path) -> None:
 
 
 def test_while_one_writes_the_others_leave_it(tmp_path: Path) -> None:
-    writer = Writer(tmp_path, "app")
-    with writer.writing() as mine:
+    with Writer(tmp_path, "app").writing() as mine:
         assert mine
         with Writer(tmp_path, "app").writing() as theirs:
             assert not theirs

@@ -382,13 +382,13 @@ _HOSTS = "hosts with ports from 1 to 65535, separated by commas"
             "foo",
             "expected an address that begins with redis://, rediss://, unix://, local://, "
             "memory://, redis+sentinel://, rediss+sentinel://, redis+cluster://, "
-            "rediss+cluster://; found text without `://`.",
+            "rediss+cluster://, dir:; found text without `://`.",
         ),
         (
             "http://host/",
             "expected an address that begins with redis://, rediss://, unix://, local://, "
             "memory://, redis+sentinel://, rediss+sentinel://, redis+cluster://, "
-            "rediss+cluster://; found http://.",
+            "rediss+cluster://, dir:; found http://.",
         ),
         ("redis://host:x", "expected a host, and a port from 1 to 65535, found redis://host:x."),
         ("redis://host/x", "expected a database that is a whole number, found redis://host/x."),
@@ -713,3 +713,22 @@ def test_trust_is_on_unless_a_process_says_for_itself_that_it_is_off(
     with pytest.raises(UsageError, match=r"cannot set 'trust': each process says it for itself"):
         resolve(start=tmp_path)
     assert file.exists()
+
+
+def test_a_store_that_is_named_comes_before_the_address_of_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCATTER_REDIS_URL", "redis://elsewhere:6379")
+    monkeypatch.setenv("SCATTER_STORE", "dir:/var/lib/scatter?owner=scatter")
+    settings = resolve(start=tmp_path)
+    assert settings.redis_url == "dir:/var/lib/scatter?owner=scatter"
+    assert settings.origins["redis_url"] == "environment SCATTER_STORE"
+
+
+@pytest.mark.parametrize("url", ["dir:", "dir:?owner=root"])
+def test_a_directory_without_a_path_is_an_error(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCATTER_STORE", url)
+    with pytest.raises(UsageError, match=r"\(environment SCATTER_STORE\): expected dir:PATH"):
+        resolve(start=tmp_path)

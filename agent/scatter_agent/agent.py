@@ -26,6 +26,7 @@ from scatter.registry import Registry
 from scatter.slot import Slot
 from scatter.store.port import Store
 from scatter_agent import lifecycle
+from scatter_agent.cache import Keeper
 from scatter_agent.health import AgentStatus
 from scatter_agent.listen import LOOK_S
 from scatter_agent.terms import AT_ONCE, Callbacks, Terms
@@ -45,6 +46,7 @@ class Agent:
         store: Store | None = None,
         look_s: float = LOOK_S,
         terms: Terms = AT_ONCE,
+        keeper: Keeper | None = None,
     ) -> None:
         """Prepare; `start` starts the thread.
 
@@ -55,6 +57,7 @@ class Agent:
             store: Used in place of the settings' address.
             look_s: Seconds between two looks without a ring.
             terms: How the application wants to take versions.
+            keeper: Keeps what is followed; default: a cache where the settings say.
 
         """
         self.settings = settings
@@ -67,6 +70,7 @@ class Agent:
             store=store,
             look_s=look_s,
             terms=terms,
+            keeper=keeper,
         )
         self._begin(Work(assignment))
 
@@ -217,6 +221,14 @@ class Agent:
         if is_resting:
             self._workers_wait_s = timeout_s
         return self._work.wait(0 if is_resting or self._thread is None else timeout_s)
+
+    def wake(self) -> None:
+        """Have the log read now, without waiting for it."""
+        self._work.wake()
+
+    def silent_s(self) -> float:
+        """Return for how many seconds the thread has not begun anything; it looks every few."""
+        return time.monotonic() - self._work.active_at
 
     def look(self, timeout_s: float) -> bool:
         """Read the log now, and wait until that was followed; return whether it was.

@@ -9,12 +9,39 @@ Not here: the layout (`scatter.store.directory`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from scatter.errors import ScatterError
 from scatter.log import Journal
-from scatter.store.directory import DirectoryStore, Writer
+from scatter.store.directory import DirectoryStore
+from scatter.store.writer import Writer
 from scatter.trust import Verifier
 from scatter_agent.tell import tell
+
+
+class Keeper(Protocol):
+    """Keeps what an agent knows: its own cache, or a whole mirror."""
+
+    was_read: bool
+
+    def __bool__(self) -> bool:
+        """Whether anything is kept."""
+        ...
+
+    def journal(self, verifier: Verifier) -> Journal:
+        """Return the log as it was when it was last kept."""
+        ...
+
+    def keep(
+        self,
+        journal: Journal,
+        names: frozenset[str],
+        seen: Mapping[str, int],
+        *,
+        is_good: bool = True,
+    ) -> None:
+        """Keep what is new; called at the end of each turn, and must not raise."""
+        ...
 
 
 class Cache:
@@ -51,17 +78,25 @@ class Cache:
         self.was_read = True
         return Journal(DirectoryStore(self._folder, self._namespace), verifier=verifier)
 
-    def keep(self, journal: Journal, names: frozenset[str], seen: Mapping[str, int]) -> None:
+    def keep(
+        self,
+        journal: Journal,
+        names: frozenset[str],
+        seen: Mapping[str, int],
+        *,
+        is_good: bool = True,
+    ) -> None:
         """Write what is new. What goes wrong is told once, and tried again next time.
 
         Args:
             journal: Caught up.
             names: Functions of this process, whose bundles are kept.
             seen: Deployed code → sequence at which it was first seen.
+            is_good: The log could be believed; else nothing is kept.
 
         """
         state = (journal.ledger.head, names, dict(seen))
-        if not self._folder or not journal.ledger.sequence or state == self._done:
+        if not (is_good and self._folder and journal.ledger.sequence) or state == self._done:
             return
         try:
             with self._writer.writing() as may_write:

@@ -61,8 +61,9 @@ class Connection:
 
     def _make(self) -> Store:
         settings = self._settings
-        memory = settings.redis_url.startswith("memory:")  # it has no connections to be named
-        named = {} if memory else {"name": f"scatter-agent-{os.getpid()}"}
+        # what has no connections has none to be named
+        nameless = settings.redis_url.startswith(("memory:", "dir:"))
+        named = {} if nameless else {"name": f"scatter-agent-{os.getpid()}"}
         return open_store(settings.redis_url, settings.namespace, access=settings.access, **named)
 
     @property

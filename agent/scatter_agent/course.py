@@ -22,7 +22,7 @@ from scatter.registry import Registry
 from scatter.slot import Slot
 from scatter.trust import Verifier
 from scatter_agent import lifecycle
-from scatter_agent.cache import Cache
+from scatter_agent.cache import Keeper
 from scatter_agent.deployed import Deployed
 from scatter_agent.follower import Follower
 from scatter_agent.listen import IMPORT_S
@@ -44,7 +44,7 @@ class Course:
         self,
         registry: Registry,
         terms: Terms,
-        cache: Cache,
+        cache: Keeper,
         *,
         floor: Mapping[str, int],
         deployed: Deployed | None = None,
@@ -122,9 +122,9 @@ class Course:
     def finish(self, journal: Journal, *, is_good: bool) -> None:
         """Do what nobody waits for: the rest of what was deployed, and keeping what is good."""
         self.deployed.look_up(journal.store, journal.ledger.sequence, self._whole, settled=is_good)
-        if self._cache and is_good:
+        if self._cache:
             names = frozenset(self._registry.slots())
-            self._cache.keep(journal, names, self.deployed.seen())
+            self._cache.keep(journal, names, self.deployed.seen(), is_good=is_good)
 
     def _begin_anew(self, journal: Journal) -> None:
         """Begin on a log that took the place of the one that was followed."""

@@ -36,7 +36,7 @@ from scatter.registry import Registry
 from scatter.slot import Slot
 from scatter.store.port import Ring, Store
 from scatter_agent import hosts, lifecycle
-from scatter_agent.cache import Cache
+from scatter_agent.cache import Cache, Keeper
 from scatter_agent.connection import Connection, Opened
 from scatter_agent.course import Course
 from scatter_agent.deployed import Deployed
@@ -68,6 +68,7 @@ class Assignment:
     store: Store | None
     look_s: float
     terms: Terms
+    keeper: Keeper | None = None
 
 
 class Work:
@@ -77,6 +78,7 @@ class Work:
         standing: The state that this has come to.
         is_over: Its agent was stopped: who works ends, and says goodbye.
         is_idle: Who works only waits.
+        active_at: When who works last began anything, by `time.monotonic`.
         has_booted: Tells whether a server has made this process what it is to be.
 
     """
@@ -99,7 +101,7 @@ class Work:
 
         """
         settings, terms = assignment.settings, assignment.terms
-        cache = Cache(settings.cache, settings.namespace)
+        cache = assignment.keeper or Cache(settings.cache, settings.namespace)
         begin()
         self.is_over = self.is_idle = self._is_on = False
         self.standing = Standing(settings.namespace, self._changed)
@@ -113,6 +115,7 @@ class Work:
         self._reporter = Reporter(assignment.application, secrets.token_hex(4), terms.labels)
         self._kept = ""
         self._contact_at = self._retry_at = 0.0
+        self.active_at = time.monotonic()
         self._backoff_s = FIRST_BACKOFF_S
         self._grown_at = time.monotonic() + YOUNG_S
         self._ready = native.Flag()
@@ -237,6 +240,7 @@ class Work:
             pass
         bases.remember_project()
         while not stop.is_set() and not self.must_rest():
+            self.active_at = time.monotonic()
             self._try_to_follow(stop)
             self._answer([*self._asked])
             if not self._is_on and not hosts.master():
@@ -290,6 +294,7 @@ class Work:
         while not stop.is_set():
             self._backoff_s = FIRST_BACKOFF_S
             due = self._due()
+            self.active_at = time.monotonic()
             self.is_idle = True
             ring = self._listener.wait(bell, stop, due)
             self.is_idle = False

@@ -1,6 +1,7 @@
 """Where releases and bundles are kept: bytes and records, nothing callable.
 
-`port` is the contract; `memory` and `redis` keep it. Importing this package imports no Redis.
+`port` is the contract; `memory`, `redis` and `directory` keep it. Importing this
+package imports no Redis.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ def open_store(url: str, namespace: str, *, access: Access = NO_ACCESS, **option
         url: `redis://`, `rediss://` or `unix://`; `redis+sentinel://` or `redis+cluster://`, also
             with `rediss+`, for the right one of several servers; `local://` for this user's
             embedded server, which is started if need be; `memory://NAME` for one in this process,
-            shared by that name.
+            shared by that name; `dir:PATH` for a mirror's directory, which is only read.
         namespace: The namespace.
-        access: Log-in and certificates beside the URL; not for `local://` and `memory://`.
+        access: Log-in and certificates beside the URL; only for servers that have a URL.
         **options: Of `RedisStore`.
 
     Raises:
@@ -39,6 +40,10 @@ def open_store(url: str, namespace: str, *, access: Access = NO_ACCESS, **option
     scheme = check_url(url).partition("://")[0]
     if scheme == "memory":
         return _memory(url, namespace)
+    if scheme.startswith("dir:"):
+        from scatter.store.directory import open_directory
+
+        return open_directory(url, namespace)
     if scheme == "local":
         from scatter.server import local_url
 

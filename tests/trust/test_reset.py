@@ -13,10 +13,11 @@ from scatter.errors import ScatterError, Untrusted
 from scatter.log import Draft, Journal, Ledger, journal, reading
 from scatter.log.reset import Survey, missing_bundles, reset, survey
 from scatter.model import Change, Release
-from scatter.store.directory import DirectoryStore, Writer
+from scatter.store.directory import DirectoryStore
 from scatter.store.memory import MemoryStore
 from scatter.store.port import Store
 from scatter.store.redis import RedisStore
+from scatter.store.writer import Writer
 from scatter.trust import Position, Unsigned
 from scatter.trust.verifier import KeyVerifier
 

@@ -1,0 +1,212 @@
+"""Writes a namespace into a directory: a cache's copy, or a mirror's.
+
+Invariants
+1. A reader finds an older state or the new one, never half of one, whenever the writer is killed
+   or the power fails: what is named is on disk before `tip` names it.
+2. Only one process writes at a time; others leave it to that one.
+3. A directory that others could write to is not written: code in it would be run.
+4. A log that takes the place of another is written beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from scatter.errors import ScatterError, StoreUnavailable
+from scatter.files import locked, sync_folder, write_whole
+from scatter.store.layout import FORMAT, SCHEME, Tip, check, read_file, read_tip, seen_in
+
+MOST_SEEN = 20_000
+"""Pieces of deployed code that are remembered; the oldest go first."""
+ONLINE_EVERY_S = 4.0
+"""Seconds after which `online` is touched again."""
+_ONE_BY_ONE = 64
+"""Files that are waited for each by itself; for more, all file systems are asked once."""
+
+
+class Writer:
+    """Keeps a directory on what its caller says."""
+
+    def __init__(self, folder: Path | str, namespace: str, *, shared: bool = False) -> None:
+        """Remember where; nothing is made yet.
+
+        Args:
+            folder: Holds a folder for each namespace.
+            namespace: The namespace.
+            shared: Other users may read what is written.
+
+        """
+        self.folder = Path(folder) / namespace
+        self._mode, self._folder_mode = (0o644, 0o755) if shared else (0o600, 0o700)
+        self._log = "log"
+
+    def __repr__(self) -> str:
+        return f"<Writer of {self.folder}>"
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[bool]:
+        """Be the one that writes, if nobody else does; the folders are made.
+
+        Yields:
+            Whether this process may write now.
+
+        Raises:
+            StoreUnavailable, StoreRefused: The directory cannot be had, or others may write to it.
+
+        """
+        with translated(self.folder):
+            for folder in (self.folder.parent, self.folder, self.folder / "bundles"):
+                self.make_folder(folder)
+            check(self.folder)
+            with locked(self.folder / "lock", timeout_s=0) as is_ours:
+                if is_ours:
+                    self._settle()
+                yield is_ours
+
+    def make_folder(self, folder: Path, mode: int = 0) -> None:
+        """Make a directory if there is none; its mode is that of this writer unless given."""
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(mode or self._folder_mode)
+
+    def _settle(self) -> None:
+        if read_file(self.folder / "FORMAT") != FORMAT.encode():
+            (self.folder / "tip").unlink(missing_ok=True)  # what is left says nothing
+            self._write("FORMAT", FORMAT.encode())
+        self._log = read_tip(self.folder).log
+        self.make_folder(self.folder / self._log)
+
+    def _write(self, name: str, data: bytes, *, durably: bool = True) -> None:
+        write_whole(self.folder / name, data, durably=durably, mode=self._mode)
+
+    def has(self, digest: str) -> bool:
+        """Return whether a bundle is there."""
+        return (self.folder / "bundles" / digest).exists()
+
+    def entry(self, sequence: int) -> bytes | None:
+        """Return the entry of a release, if it is there."""
+        return read_file(self.folder / self._log / str(sequence))
+
+    def missing(self, first: int, last: int) -> list[int]:
+        """Return the sequences from `first` to `last` of which the entry is not there."""
+        there = {int(f.name) for f in (self.folder / self._log).iterdir() if f.name.isdecimal()}
+        return [sequence for sequence in range(first, last + 1) if sequence not in there]
+
+    def add(self, entries: Mapping[int, bytes], bundles: Mapping[str, bytes]) -> None:
+        """Write releases and bundles, of which `finish` says later that they are there."""
+        few = len(entries) + len(bundles) <= _ONE_BY_ONE
+        for digest, data in bundles.items():
+            self._write(f"bundles/{digest}", data, durably=few)
+        for sequence, entry in sorted(entries.items()):
+            self._write(f"{self._log}/{sequence}", entry, durably=few)
+        if not few:
+            os.sync()
+
+    def finish(self, tip: int, snapshot: int) -> None:
+        """Say that everything up to a release is there.
+
+        Args:
+            tip: Sequence of the newest release.
+            snapshot: The release that reading begins at; 0: the first.
+
+        """
+        for name in (self._log, "bundles", "."):
+            sync_folder(self.folder / name)
+        self._write("tip", Tip(tip, snapshot, self._log).text())
+
+    def keep(
+        self, entries: Mapping[int, bytes], bundles: Mapping[str, bytes], *, tip: int, snapshot: int
+    ) -> None:
+        """Write releases and bundles, and then that they are there; as `add` and `finish`."""
+        self.add(entries, bundles)
+        self.finish(tip, snapshot)
+
+    def begin_anew(self) -> None:
+        """Begin another log, beside the one that is there; the next `finish` goes over to it."""
+        number = 2
+        while (self.folder / f"log-{number}").exists():
+            number += 1
+        self._log = f"log-{number}"
+        self.make_folder(self.folder / self._log)
+
+    def drop(self, bundles: Iterable[str], below: int, above: int | None = None) -> None:
+        """Remove what nothing needs any more, and what a killed writer left half-written.
+
+        Args:
+            bundles: Digests of the bundles that are needed.
+            below: Entries of releases before this one go.
+            above: Entries of releases after this one go too.
+
+        """
+        needed = set(bundles)
+        for file in (self.folder / "bundles").iterdir():
+            if file.name not in needed:
+                file.unlink(missing_ok=True)
+        for file in (self.folder / self._log).iterdir():
+            number = int(file.name) if file.name.isdecimal() else 0
+            if number < max(below, 1) or (above is not None and number > above):
+                file.unlink(missing_ok=True)
+        for file in self.folder.iterdir():
+            if file.name.startswith("log") and file.name != self._log:
+                shutil.rmtree(file, ignore_errors=True)
+            elif file.name.startswith("."):
+                file.unlink(missing_ok=True)
+
+    def mend(self) -> list[str]:
+        """Remove bundles that are not what their names say; return their names."""
+        wrong = [f for f in (self.folder / "bundles").iterdir() if not _is_whole(f)]
+        for file in wrong:
+            file.unlink(missing_ok=True)
+        return [file.name for file in wrong]
+
+    def bundles(self) -> list[str]:
+        """Return the digests of the bundles that are there."""
+        return [file.name for file in (self.folder / "bundles").iterdir()]
+
+    def note_seen(self, deployed: Mapping[str, int]) -> None:
+        """Add to what is known of deployed code."""
+        known = seen_in(self.folder)
+        if not deployed.items() <= known.items():
+            newest = [*{**known, **deployed}.items()][-MOST_SEEN:]
+            self._write("seen.json", json.dumps(dict(newest)).encode())
+
+    def be_online(self, is_online: bool) -> None:
+        """Say whether the server can be asked, for who has a question."""
+        file = self.folder / "online"
+        if not is_online:
+            file.unlink(missing_ok=True)
+        elif not _is_young(file):  # all who follow wake when it is touched
+            file.touch(self._mode)
+
+
+def _is_young(file: Path) -> bool:
+    try:
+        return abs(time.time() - file.stat().st_mtime) < ONLINE_EVERY_S
+    except OSError:
+        return False
+
+
+def _is_whole(file: Path) -> bool:
+    data = read_file(file)
+    return data is not None and hashlib.sha256(data).hexdigest() == file.name
+
+
+@contextlib.contextmanager
+def translated(folder: Path) -> Iterator[None]:
+    """Have errors of the file system come as `StoreUnavailable`."""
+    try:
+        yield
+    except ScatterError:
+        raise
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{folder} cannot be written: {error.strerror or error}.",
+            url=f"{SCHEME}{folder.parent}",
+        ) from error
