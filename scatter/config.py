@@ -32,6 +32,7 @@ _ENVIRONMENT = {
     "paths": ("SCATTER_PATHS",),
     "track": ("SCATTER_TRACK",),
     "labels": ("SCATTER_LABELS",),
+    "application": ("SCATTER_APPLICATION",),
     "cache": ("SCATTER_CACHE",),
     "trust": ("SCATTER_TRUST",),
     "redis_username": ("SCATTER_REDIS_USERNAME",),
@@ -47,10 +48,12 @@ _DEFAULTS: dict[str, Any] = {
     "paths": (".",),
     "track": (),
     "labels": (),
+    "application": "",
     "cache": "",
     "trust": "on",
     **dict.fromkeys(_OF_ACCESS, ""),
 }
+_JOINTS = {"paths": os.pathsep, "track": ",", "labels": ","}
 _LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+", "labels": r"\s*,\s*"}
 """Settings that are lists, and what separates their values in one text."""
 _NOT_IN_FILES = frozenset({"trust"})
@@ -70,6 +73,7 @@ class Settings:
         paths: Files and directories that `watch` and `push` read by default.
         track: Patterns of modules of which every function is tracked.
         labels: What a process is, as `key=value`, for rollouts and for people.
+        application: How `scatter status` names a process; empty: by its program.
         cache: Directory in which agents keep the last known good versions; empty: nowhere.
         trust: `on`: releases are signed, and only those of trusted keys are run; or `off`.
         redis_username, redis_password_file, redis_ca_file, redis_cert_file, redis_key_file: As in
@@ -84,6 +88,7 @@ class Settings:
     paths: tuple[str, ...] = (".",)
     track: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    application: str = ""
     cache: str = ""
     trust: str = "on"
     redis_username: str = ""
@@ -122,6 +127,22 @@ class Settings:
     def access(self) -> Access:
         """What gets one into the server beside its URL."""
         return Access(**{name: getattr(self, name) for name in _OF_ACCESS})
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which another process comes to the same settings.
+
+        What is a default, and what this process has from its own environment, is left out.
+        """
+        told = [
+            name
+            for name in _DEFAULTS
+            if not self.origins.get(name, "default").startswith(("default", "environment"))
+        ]
+        texts = {name: getattr(self, name) for name in told}
+        return {
+            _ENVIRONMENT[name][0]: text if isinstance(text, str) else _JOINTS[name].join(text)
+            for name, text in texts.items()
+        }
 
     def shown(self) -> Iterator[tuple[str, str, str]]:
         """Yield (setting, value for people, origin); passwords are hidden."""

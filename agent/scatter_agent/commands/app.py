@@ -1,0 +1,29 @@
+"""The command group of `scatter-agent`."""
+
+from __future__ import annotations
+
+import click
+
+from scatter._version import __version__
+from scatter.cli.lazy import Lazy
+
+_COMMANDS = {
+    "run": "run",
+}
+
+
+@click.group(
+    cls=Lazy,
+    package="scatter_agent.commands",
+    modules=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 Redis unreachable, 130 interrupted. Those of "
+    "`run` are the program's own.",
+)
+@click.version_option(__version__, "-V", "--version", message="scatter-agent %(version)s")
+def cli() -> None:
+    """The worker side of scatter: programs that follow the log of releases.
+
+    \b
+    scatter-agent run --track 'pricing.*' -- gunicorn app:app
+    """
