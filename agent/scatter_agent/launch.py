@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from scatter.config import Settings
 from scatter.errors import ScatterError
 
 SITE = Path(__file__).parent / "site"
@@ -41,15 +40,17 @@ def is_disabled(environment: Mapping[str, str]) -> bool:
     return environment.get("SCATTER_DISABLED", "0") not in ("", "0")
 
 
-def with_agent(environment: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Return an environment whose interpreters bring an agent with these settings."""
+def with_agent(environment: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment whose interpreters bring an agent.
+
+    Args:
+        environment: The one that the program would have.
+        settings: Variables of the agent's settings.
+
+    """
     before = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
     path = [str(SITE), *(part for part in before if part != str(SITE))]
-    return {
-        **environment,
-        **settings.environment(),
-        "PYTHONPATH": os.pathsep.join(path),
-    }
+    return {**environment, **settings, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def execute(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

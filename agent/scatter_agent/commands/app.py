@@ -9,6 +9,7 @@ from scatter.cli.lazy import Lazy
 
 _COMMANDS = {
     "run": "run",
+    "check": "check",
 }
 
 
@@ -22,8 +23,9 @@ _COMMANDS = {
 )
 @click.version_option(__version__, "-V", "--version", message="scatter-agent %(version)s")
 def cli() -> None:
-    """The worker side of scatter: programs that follow the log of releases.
+    r"""Run what follows the log of releases: programs with an agent in them.
 
     \b
     scatter-agent run --track 'pricing.*' -- gunicorn app:app
+    scatter-agent check              the settings in force, and where each came from
     """

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
+from scatter_agent.commands.options import configured, settings_of
+
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option(
-    "--track",
-    multiple=True,
-    metavar="PATTERN",
-    help="Track every function of modules such as `pricing.*`; may be repeated.",
-)
-@click.option("-u", "--redis-url", metavar="URL", help="redis://, rediss://, unix:// or local://")
-@click.option("-n", "--namespace", metavar="NAME", help="Which application's functions.")
-@click.option("--application", metavar="NAME", help="How `scatter status` names its processes.")
+@configured("namespaces", "directory")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run_(
-    track: tuple[str, ...],
-    redis_url: str | None,
-    namespace: str | None,
-    application: str | None,
-    command: tuple[str, ...],
-) -> None:
-    """Run a program with the agent in it; its source stays as it is.
+def run_(command: tuple[str, ...], **given: Any) -> None:
+    r"""Run a program with the agent in it; its source stays as it is.
 
     COMMAND replaces this process, so that signals and the exit status are its own. Every Python
     process of it gets an agent as soon as a function in it is tracked: by --track, by the setting
@@ -42,15 +31,7 @@ def run_(
     environment = dict(os.environ)
     if not is_disabled(environment):
         try:
-            from scatter.config import resolve
-
-            settings = resolve(
-                track=track or None,
-                redis_url=redis_url,
-                namespace=namespace,
-                application=application,
-            )
-            environment = with_agent(environment, settings)
+            environment = with_agent(environment, settings_of(given).environment())
         except Exception as error:
             text = " ".join(str(error).split()) or type(error).__name__
             click.echo(f"scatter-agent run: no agent in this program: {text}", err=True)
