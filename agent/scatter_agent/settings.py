@@ -37,7 +37,7 @@ CREDENTIALS = {
 
 VARIABLES: dict[str, tuple[str, ...]] = {
     "namespaces": ("SCATTER_NAMESPACES",),
-    "directory": ("SCATTER_DIRECTORY",),
+    "directory": ("SCATTER_MIRROR", "STATE_DIRECTORY"),
     "allowed_signers": ("SCATTER_ALLOWED_SIGNERS",),
     "revoked_keys": ("SCATTER_REVOKED_KEYS",),
     "policy": ("SCATTER_POLICY",),

@@ -10,6 +10,7 @@ from scatter.cli.lazy import Lazy
 _COMMANDS = {
     "run": "run",
     "check": "check",
+    "install": "install",
 }
 
 
@@ -28,4 +29,5 @@ def cli() -> None:
     \b
     scatter-agent run --track 'pricing.*' -- gunicorn app:app
     scatter-agent check              the settings in force, and where each came from
+    scatter-agent install --systemd  units for systemd
     """

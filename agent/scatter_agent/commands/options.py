@@ -46,7 +46,7 @@ _FLAGS: dict[str, tuple[tuple[str, ...], str, str, bool]] = {
     "redis_cert_file": (("--redis-cert-file",), "FILE", "This client's certificate.", False),
     "redis_key_file": (("--redis-key-file",), "FILE", "The key of that certificate.", False),
     "namespaces": (
-        ("--mirrored", "namespaces"),
+        ("--namespaces", "namespaces"),
         "NAME",
         "A namespace of which the mirror keeps a copy; may be repeated.",
         True,
@@ -81,7 +81,9 @@ def configured(*without: str) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for key, (names, metavar, text, multiple) in reversed(_FLAGS.items()):
             if key not in without:
-                option = click.option(*names, metavar=metavar, help=text, multiple=multiple)
+                is_mirrors = key == "namespaces" and "namespace" in without
+                flags = ("-n", "--namespace", key) if is_mirrors else names
+                option = click.option(*flags, metavar=metavar, help=text, multiple=multiple)
                 function = option(function)
         return click.option(
             "--config",
