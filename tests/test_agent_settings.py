@@ -16,6 +16,7 @@ import pytest
 from scatter_agent.commands.app import cli
 from scatter_agent.commands.options import _FLAGS
 from scatter_agent.settings import CREDENTIALS, FILE, KEYS, VARIABLES, resolve_agent
+from support import ROOT
 
 from scatter.config import _ENVIRONMENT
 from scatter.errors import UsageError
@@ -104,6 +105,26 @@ def test_every_key_has_a_flag_and_run_has_all_that_are_no_mirrors() -> None:
     assert run is not None
     names = {parameter.name for parameter in run.params} - {"command", "config"}
     assert names == set(KEYS) - {"namespaces", "directory"}
+
+
+def test_every_key_of_this_side_is_on_the_page_with_its_variables() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| [^|]* \|$", page, re.M)
+    listed = {key: tuple(re.findall(r"`(\w+)`", cell)) for key, cell in rows}
+    assert listed == VARIABLES
+
+
+def test_the_file_on_the_page_is_a_good_one(check: Callable[..., Done], tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    (text,) = re.findall(r"^```toml\n(redis_url.*?)^```", page, re.M | re.S)
+    (tmp_path / "scatter").mkdir()
+    for name in ("redis-password", "allowed_signers"):
+        (tmp_path / "scatter" / name).write_text("x\n")
+    found = shown(check(text.replace("/etc", str(tmp_path)), "--json"))
+    assert found["namespaces"][0] == "shop, billing"
+    assert {name for name, (_, origin) in found.items() if "agent.toml" in origin} == {
+        *("redis_url", "redis_password_file", "namespaces", "track", "allowed_signers", "labels")
+    }
 
 
 def test_credentials_of_the_unit_go_over_the_file(

@@ -268,6 +268,9 @@ def app(environ, start_response):
     tasks.job()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"ok"]
+
+
+application = app
 """
 ASGI = """
 import tasks
@@ -285,6 +288,11 @@ SERVERS = {
     "gunicorn-gevent": ("gunicorn -b 127.0.0.1:PORT -w 2 -k gevent wsgi:app", 2),
     "uvicorn": ("uvicorn --port PORT asgi:app", 1),
     "uvicorn-workers": ("uvicorn --port PORT --workers 2 asgi:app", 2),
+    "uwsgi": (
+        "uwsgi --http-socket 127.0.0.1:PORT --module wsgi:application --master -p 2 "
+        "--enable-threads --die-on-term --need-app",
+        2,
+    ),
     "flask-run": ("flask --app flaskapp run --port PORT", 1),
 }
 FLASK = """
