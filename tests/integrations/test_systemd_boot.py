@@ -1,0 +1,186 @@
+"""The units run under systemd itself: an application with live functions, its secrets, its end."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integrations.queues import Yard
+from machine import Machine, needs_machine
+from support import free_port, needs, wait_until
+
+from scatter.server import EmbeddedServer
+
+PRICING = """
+def report():
+    price = 0
+    return price
+"""
+APP = """
+import json, os
+import pricing
+
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    seen = {"pid": os.getpid(), "uid": os.getuid(), "price": pricing.report()}
+    return [json.dumps(seen).encode()]
+"""
+PASSWORD = "hush-hush"
+WORKER = "scatter-worker@shop.service"
+BIN = Path(sys.prefix) / "bin"
+
+
+class Host:
+    """A machine with scatter's units installed, its Redis account, and an application."""
+
+    def __init__(self, work: Path, yard: Yard) -> None:
+        self.yard, self.port = yard, free_port()
+        self.account = f"agent-{yard.namespace}"
+        rules = ("on", f">{PASSWORD}", "~*", "&*", "+@all")
+        yard.store.link.run([("ACL", "SETUSER", self.account, *rules)])
+        files = work / "files"
+        (work / "app").mkdir()
+        yard.write("pricing.py", PRICING)
+        (work / "app" / "pricing.py").write_text(PRICING)
+        (work / "app" / "app.py").write_text(APP)
+        install = [sys.executable, "-m", "scatter_agent", "install", "--systemd"]
+        subprocess.run(
+            [*install, "--root", str(files), "--programs", str(BIN)],
+            check=True,
+            capture_output=True,
+        )
+        signers = Path.home() / ".config" / "scatter" / "allowed_signers"
+        command = f"{BIN}/gunicorn -w 2 -b 127.0.0.1:{self.port} app:app"
+        address = yard.server.tcp_url.replace("://", f"://{self.account}@")
+        seen = "[Service]\nProtectHome=no\n"  # Python may be in the home of who runs the tests
+        self.machine = Machine(
+            work,
+            {
+                "etc/scatter/agent.toml": f'redis_url = "{address}"\nlabels = ["host=test"]\n',
+                "etc/scatter/shop.env": f"COMMAND={command}\nSCATTER_NAMESPACE={yard.namespace}\n"
+                "SCATTER_TRACK=pricing\n",
+                "etc/credstore/scatter.redis-password": f"{PASSWORD}\n",
+                "etc/credstore/scatter.allowed-signers": signers.read_text(),
+                "etc/systemd/system/scatter-worker@.service.d/test.conf": seen,
+                "etc/systemd/system/scatter-agent.service.d/test.conf": seen,
+            },
+            {work / "app": "srv/shop"},
+        )
+
+    def page(self) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5) as answer:
+                return dict(json.load(answer))
+        except OSError:
+            return {}
+
+    def until_price(self, price: int) -> dict[str, Any]:
+        try:
+            wait_until(lambda: self.page().get("price") == price, f"price {price}", 30)
+        except AssertionError as error:
+            error.add_note(self.machine.said())
+            error.add_note(self.machine.run("journalctl", "-u", WORKER, "--no-pager").stdout)
+            raise
+        return self.page()
+
+    def close(self) -> None:
+        self.machine.close()
+        self.yard.store.link.run([("ACL", "DELUSER", self.account)])
+
+
+@pytest.fixture
+def host(
+    tmp_path: Path, short_tmp: Path, redis_server: EmbeddedServer, namespace: str
+) -> Iterator[Host]:
+    needs_machine()
+    needs("gunicorn")
+    yard = Yard(tmp_path, redis_server, namespace)
+    work = short_tmp / f"machine-{namespace}"
+    (work / "files").mkdir(parents=True)
+    made = Host(work, yard)
+    yield made
+    made.close()
+    yard.close()
+
+
+def test_an_application_under_its_unit_is_updated_live_reloaded_and_stopped(host: Host) -> None:
+    machine = host.machine
+    machine.start(WORKER)
+    page = host.until_price(0)
+    pid = machine.ask(WORKER, "MainPID")
+    assert machine.ask(WORKER, "ActiveState") == "active"
+    (line,) = machine.run("cat", f"/proc/{pid}/cmdline").stdout.splitlines()
+    assert "/gunicorn\0-w\0002" in line, "systemd sees the application itself"
+    assert page["uid"] > 60000, "a dynamic user"
+
+    host.yard.push(1, module="pricing")
+    host.until_price(1)
+    assert machine.ask(WORKER, "MainPID") == pid
+
+    before = workers(host, pid)
+    assert machine.run("systemctl", "reload", WORKER).returncode == 0
+    wait_until(lambda: before.isdisjoint(workers(host, pid)), "gunicorn's other workers")
+    host.until_price(1)
+    assert machine.ask(WORKER, "MainPID") == pid
+
+    assert machine.run("systemctl", "stop", WORKER).returncode == 0
+    assert machine.ask(WORKER, "Result") == "success"
+    assert machine.ask(WORKER, "ActiveState") == "inactive"
+    assert host.page() == {}
+
+
+def workers(host: Host, pid: str) -> set[str]:
+    """Return the processes that the application has started."""
+    return set(host.machine.run("cat", f"/proc/{pid}/task/{pid}/children").stdout.split())
+
+
+def test_credentials_are_for_the_unit_alone(host: Host) -> None:
+    machine = host.machine
+    machine.start(WORKER)
+    host.until_price(0)
+    folder = f"/run/credentials/{WORKER}"
+    assert machine.run("cat", f"{folder}/scatter.redis-password").stdout == f"{PASSWORD}\n"
+    for user in ("65534", "12345"):
+        other = ("setpriv", "--reuid", user, "--clear-groups", "cat")
+        denied = machine.run(*other, f"{folder}/scatter.redis-password")
+        assert denied.returncode != 0
+        assert "Permission denied" in denied.stderr
+        assert PASSWORD not in denied.stdout
+    shown = machine.run("systemctl", "show", WORKER).stdout
+    assert PASSWORD not in shown
+    pid = machine.ask(WORKER, "MainPID")
+    seen = machine.run("cat", f"/proc/{pid}/environ").stdout
+    assert PASSWORD not in seen
+    assert f"SCATTER_REDIS_PASSWORD_FILE={folder}/scatter.redis-password" in seen.split("\0")
+
+
+def test_an_application_that_ends_badly_is_started_again(host: Host) -> None:
+    machine = host.machine
+    machine.start(WORKER)
+    host.until_price(0)
+    pid = machine.ask(WORKER, "MainPID")
+    machine.run("kill", "-KILL", pid)
+    wait_until(lambda: machine.ask(WORKER, "MainPID") not in (pid, "0"), "another process")
+    assert re.fullmatch(r"[1-9]\d*", machine.ask(WORKER, "NRestarts"))
+    host.until_price(0)
+
+
+def test_an_application_runs_without_an_agent_where_the_settings_are_bad(host: Host) -> None:
+    machine = host.machine
+    machine.run("sh", "-c", "echo track = 3 >> /etc/scatter/agent.toml; chmod go+w /etc/scatter")
+    machine.start(WORKER)
+    host.until_price(0)
+    pid = machine.ask(WORKER, "MainPID")
+    seen = machine.run("cat", f"/proc/{pid}/environ").stdout
+    assert f"SCATTER_NAMESPACE={host.yard.namespace}" in seen.split("\0")
+    assert "PYTHONPATH" not in seen
+    host.yard.push(1, module="pricing")
+    assert host.page()["price"] == 0
