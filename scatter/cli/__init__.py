@@ -12,19 +12,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-TYPE_CHECKING = False  # as `typing.TYPE_CHECKING`, without the 5 ms that `typing` takes
-if TYPE_CHECKING:
-    import click
 
-
-def main(arguments: Sequence[str] | None = None, *, group: click.Group | None = None) -> None:
-    """Run a command and exit with its code.
-
-    Args:
-        arguments: Words of the command line; default: those of this process.
-        group: The program's commands; default: those of `scatter`.
-
-    """
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
     import click
 
     from scatter.cli.app import cli
@@ -32,8 +22,7 @@ def main(arguments: Sequence[str] | None = None, *, group: click.Group | None = 
     from scatter.errors import ScatterError
 
     try:
-        words = list(arguments) if arguments is not None else None
-        code = (group or cli).main(words, standalone_mode=False)
+        code = cli.main(list(arguments) if arguments is not None else None, standalone_mode=False)
     except click.exceptions.Abort:  # Ctrl-C
         code = 130
     except click.ClickException as error:
