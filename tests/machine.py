@@ -147,19 +147,27 @@ class Machine:
             [*enter, *command], check=False, capture_output=True, text=True, timeout=60
         )
 
+    def write(self, path: str, text: str) -> None:
+        """Write a file of the machine, for all to read, and have systemd read its units again."""
+        script = 'mkdir -p "$(dirname "$1")" && printf %s "$2" > "$1" && systemctl daemon-reload'
+        done = self.run("sh", "-c", script, "sh", path, text)
+        assert done.returncode == 0, done.stderr
+
     def ask(self, unit: str, what: str) -> str:
         """Return a property of a unit."""
         return self.run("systemctl", "show", "-P", what, unit).stdout.strip()
 
     def start(self, unit: str) -> None:
-        """Start a unit; a failure shows its journal, or what the console says."""
+        """Start a unit; a failure shows what it wrote."""
         done = self.run("systemctl", "start", unit)
         if done.returncode:
-            raise AssertionError(f"{done.stderr}\n{self.said()}")
+            status = self.run("systemctl", "status", "--no-pager", unit).stdout
+            raise AssertionError(f"{done.stderr}\n{status}\n{self.said()}")
 
     def said(self) -> str:
-        """Return the end of the console."""
-        return self._log.read_text("utf-8", "replace")[-5000:]
+        """Return what units wrote, as far as they write to `/run/*.out`, and the console's end."""
+        units = self.run("sh", "-c", "tail -n 50 /run/*.out").stdout
+        return units + self._log.read_text("utf-8", "replace")[-5000:]
 
     def close(self) -> None:
         """End everything on the machine."""

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from integrations.queues import Yard
 from machine import Machine, needs_machine
-from support import free_port, needs, wait_until
+from scatter_agent.commands.app import _COMMANDS
+from support import ROOT, free_port, needs, wait_until
 
 from scatter.server import EmbeddedServer
 
@@ -60,7 +61,8 @@ class Host:
         signers = Path.home() / ".config" / "scatter" / "allowed_signers"
         command = f"{BIN}/gunicorn -w 2 -b 127.0.0.1:{self.port} app:app"
         address = yard.server.tcp_url.replace("://", f"://{self.account}@")
-        seen = "[Service]\nProtectHome=no\n"  # Python may be in the home of who runs the tests
+        # Python may be in the home of who runs the tests.
+        seen = "[Service]\nProtectHome=no\nStandardOutput=append:/run/%n.out\n"
         self.machine = Machine(
             work,
             {
@@ -87,9 +89,13 @@ class Host:
             wait_until(lambda: self.page().get("price") == price, f"price {price}", 30)
         except AssertionError as error:
             error.add_note(self.machine.said())
-            error.add_note(self.machine.run("journalctl", "-u", WORKER, "--no-pager").stdout)
             raise
         return self.page()
+
+    def connections(self) -> int:
+        """Return how many connections the account of the machine has."""
+        (found,) = self.yard.store.link.run([("CLIENT", "LIST")])
+        return str(found).count(f"user={self.account} ")
 
     def close(self) -> None:
         self.machine.close()
@@ -184,3 +190,75 @@ def test_an_application_runs_without_an_agent_where_the_settings_are_bad(host: H
     assert "PYTHONPATH" not in seen
     host.yard.push(1, module="pricing")
     assert host.page()["price"] == 0
+
+
+# the mirror -------------------------------------------------------------------------------
+
+MIRROR = "scatter-agent.service"
+
+
+mirrors = pytest.mark.skipif("mirror" not in _COMMANDS, reason="there is no such command yet")
+
+
+def begin_mirror(host: Host) -> str:
+    """Make the mirror's user, mirror the namespace of the test, and return the main process."""
+    machine = host.machine
+    assert machine.run("systemd-sysusers").returncode == 0
+    machine.run(
+        "sh", "-c", f"sed -i '1i namespace = \"{host.yard.namespace}\"' /etc/scatter/agent.toml"
+    )
+    machine.start(MIRROR)  # returns when it has said that it is ready
+    pid = machine.ask(MIRROR, "MainPID")
+    assert machine.ask(MIRROR, "ActiveState") == "active"
+    return pid
+
+
+@mirrors
+def test_a_worker_is_updated_live_through_the_mirror_and_has_no_way_to_redis(host: Host) -> None:
+    machine = host.machine
+    drop_in = (ROOT / "systemd" / "examples" / "follow-mirror.conf").read_text("utf-8")
+    folder = "/etc/systemd/system/scatter-worker@.service.d"
+    machine.write(f"{folder}/mirror.conf", f"{drop_in}LoadCredential=\n")
+    signers = (Path.home() / ".config" / "scatter" / "allowed_signers").read_text()
+    machine.write("/etc/scatter/allowed_signers", signers)
+    pid = begin_mirror(host)
+    machine.start(WORKER)
+    host.until_price(0)
+    worker = machine.ask(WORKER, "MainPID")
+    host.yard.push(1, module="pricing")
+    host.until_price(1)
+    wait_until(lambda: machine.ask(MIRROR, "StatusText") == "1 functions, at release 1", "status")
+    assert (machine.ask(MIRROR, "MainPID"), machine.ask(WORKER, "MainPID")) == (pid, worker)
+    assert host.connections() == 1, "that of the mirror"
+
+    assert machine.run("systemctl", "stop", MIRROR).returncode == 0
+    machine.run("rm", f"/etc/systemd/system/{MIRROR}")  # the worker wants it, and would start it
+    machine.run("systemctl", "daemon-reload")
+    assert machine.run("systemctl", "restart", WORKER).returncode == 0
+    host.until_price(1)
+    assert host.connections() == 0
+
+
+@mirrors
+def test_the_mirror_is_restarted_by_the_watchdog_when_it_hangs(host: Host) -> None:
+    machine = host.machine
+    machine.write(
+        "/etc/systemd/system/scatter-agent.service.d/dog.conf", "[Service]\nWatchdogSec=2\n"
+    )
+    pid = begin_mirror(host)
+    machine.run("kill", "-STOP", pid)
+    wait_until(lambda: machine.ask(MIRROR, "MainPID") not in (pid, "0"), "another process", 30)
+    wait_until(lambda: machine.ask(MIRROR, "ActiveState") == "active", "the mirror", 30)
+    assert int(machine.ask(MIRROR, "NRestarts")) >= 1
+
+
+@mirrors
+def test_the_mirror_reloads_and_stops(host: Host) -> None:
+    machine = host.machine
+    pid = begin_mirror(host)
+    assert machine.run("systemctl", "reload", MIRROR).returncode == 0
+    wait_until(lambda: machine.ask(MIRROR, "ActiveState") == "active", "the mirror")
+    assert machine.ask(MIRROR, "MainPID") == pid
+    assert machine.run("systemctl", "stop", MIRROR).returncode == 0
+    assert machine.ask(MIRROR, "Result") == "success"
+    assert machine.run("cat", f"/proc/{pid}/comm").returncode != 0
