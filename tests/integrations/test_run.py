@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -171,6 +172,40 @@ def test_the_sitecustomize_that_was_there_runs_and_is_the_one_that_is_seen(
     assert other.wait() == 0
     assert other.output().startswith("Error in sitecustomize")
     assert other.output().endswith("\n1\n")
+
+
+def test_of_a_zip_file_only_what_matches_is_tracked(
+    yard: Yard, run: Callable[..., Program]
+) -> None:
+    with zipfile.ZipFile(yard.folder / "lib.zip", "w") as archive:
+        archive.writestr("zipped.py", "def price():\n    return 0\n")
+        archive.writestr("other.py", "def other():\n    return 0\n")
+    text = """
+        import sys
+        sys.path.insert(0, "lib.zip")
+        import zipped, other
+        from scatter.registry import REGISTRY
+        print(*REGISTRY.slots())
+        """
+    program = run("python", script(yard, text), track="zipped")
+    assert (program.wait(), program.output()) == (0, "zipped:price\n")
+
+
+def test_threads_that_import_at_once_do_not_wait_for_each_other(
+    yard: Yard, run: Callable[..., Program]
+) -> None:
+    names = ("decimal", "json", "sqlite3", "email", "http.client", "xml.dom", "csv", "unittest")
+    text = f"""
+        import importlib, threading
+        threads = [threading.Thread(target=importlib.import_module, args=(name,))
+                   for name in ("tasks", *{names!r}, "logging", "redis", "scatter")]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        import tasks
+        while True: tasks.job()
+        """
+    run("python", script(yard, text))
+    yard.follow(1)
 
 
 def test_the_exit_status_and_signals_are_the_programs_own(

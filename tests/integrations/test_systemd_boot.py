@@ -262,3 +262,20 @@ def test_the_mirror_reloads_and_stops(host: Host) -> None:
     assert machine.run("systemctl", "stop", MIRROR).returncode == 0
     assert machine.ask(MIRROR, "Result") == "success"
     assert machine.run("cat", f"/proc/{pid}/comm").returncode != 0
+
+
+@mirrors
+def test_the_mirror_of_one_namespace_keeps_it_from_others(host: Host) -> None:
+    machine, namespace = host.machine, host.yard.namespace
+    unit, folder = f"scatter-agent@{namespace}.service", f"/var/lib/private/scatter-{namespace}"
+    settings = "/etc/systemd/system/scatter-agent@.service.d/test.conf"
+    machine.write(settings, "[Service]\nProtectHome=no\n")
+    host.yard.push(1, module="pricing")
+    machine.start(unit)
+    wait_until(lambda: machine.ask(unit, "StatusText") == "1 functions, at release 1", "status")
+    assert machine.ask(unit, "User") == f"scatter-{namespace}"
+    assert machine.run("ls", f"{folder}/{namespace}").stdout.split() != []
+    other = machine.run("setpriv", "--reuid", "12345", "--clear-groups", "ls", folder)
+    assert "Permission denied" in other.stderr
+    assert machine.run("systemctl", "stop", unit).returncode == 0
+    assert machine.ask(unit, "Result") == "success"

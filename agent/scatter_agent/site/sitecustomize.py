@@ -55,7 +55,7 @@ class _Cue:
             return None
         spec = _ask(self, name, path, target)
         loader = spec.loader if spec is not None else None
-        if hasattr(loader, "exec_module"):
+        if hasattr(loader, "exec_module") and not isinstance(loader, type):  # built in, or frozen
             self._load_by(loader)
         return spec
 
@@ -64,17 +64,21 @@ class _Cue:
         return any(_is_match(name, pattern) for pattern in self.patterns)
 
     def _load_by(self, loader: Any) -> None:
-        """Have a loader's module tracked, and the cue taken with it. Loaders have one each."""
+        """Have a loader's module tracked, and the cue taken with it.
+
+        Most loaders have one module each; that of a zip file has all of the file's.
+        """
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             name = module.__name__
-            if name not in _OURS:
+            is_tracked = name not in _OURS and self.matches(name)
+            if is_tracked:
                 self.begin()
             execute(module)
-            if name not in _OURS:
+            if is_tracked:
                 self._track(module)
-            elif name == _OURS[0] or _OURS[0] not in sys.modules:
+            elif name in _OURS and (name == _OURS[0] or _OURS[0] not in sys.modules):
                 self.begin()  # what the program imports of scatter is whole now
 
         try:
