@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from integrations.queues import Program, Yard
-from support import free_port, wait_until
+from support import ROOT, free_port, wait_until
 
 from scatter.server import EmbeddedServer
 
@@ -291,6 +292,53 @@ def test_interpreters_that_are_told_to_keep_to_themselves_have_no_agent(
     text = "import sys; sys.path[:0] = ['.']; import tasks; print('scatter' in sys.modules)"
     program = run("python", option, "-c", text)
     assert (program.wait(), program.output()) == (0, "False\n")
+
+
+@pytest.mark.parametrize("method", ["script", "fork", "spawn"])
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_other_pythons_follow(
+    yard: Yard, run: Callable[..., Program], version: str, method: str
+) -> None:
+    python = other_python(version)
+    text = f"""
+        import multiprocessing, tasks
+        def main():
+            if {method!r} == "script":
+                while True: tasks.job()
+            pool = multiprocessing.get_context({method!r}).Pool(2)
+            while True:
+                pool.map(tasks.job, range(4), 1)
+        if __name__ == "__main__":
+            main()
+        """
+    packages = str(Path(structlog.__file__).parent.parent)
+    path = os.pathsep.join([str(yard.folder), str(ROOT), str(ROOT / "agent"), packages])
+    # cryptography is compiled for the Python of this run
+    program = run(python, script(yard, text), PYTHONPATH=path, SCATTER_TRUST="off")
+    workers = 1 if method == "script" else 2
+    yard.until(lambda: len(yard.connections()) >= workers, "agents: all is compiled first")
+    yard.follow(workers)
+    assert program.output() == ""
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.10"])
+def test_pythons_without_scatter_run_as_ever_with_their_own_sitecustomize(
+    yard: Yard, run: Callable[..., Program], version: str
+) -> None:
+    python = other_python(version)
+    yard.write("sitecustomize.py", "OWN = 1\n")
+    program = run(python, "-c", "import sitecustomize, tasks; print(sitecustomize.OWN)", track="x")
+    assert (program.wait(), program.output()) == (0, "1\n")
+
+
+def other_python(version: str) -> str:
+    """Return an interpreter of another version; a shim that leads to none does not count."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"
+    there = [str(path / "bin" / f"python{version}") for path in pyenv.glob(f"{version}.*")]
+    for python in filter(None, [shutil.which(f"python{version}"), *there]):
+        if not subprocess.run([python, "-c", ""], check=False, capture_output=True).returncode:
+            return python
+    pytest.skip(f"there is no Python {version} here")
 
 
 # servers ----------------------------------------------------------------------------------
