@@ -447,6 +447,19 @@ def test_workers_of_celery_follow(yard: Yard, run: Callable[..., Program]) -> No
     yard.follow(2)
 
 
+def test_what_the_administrators_file_says_is_what_the_program_gets(
+    yard: Yard, run: Callable[..., Program]
+) -> None:
+    file = yard.folder / "agent.toml"
+    yard.write("agent.toml", 'track = ["tasks"]\napplication = "till"\nlabels = ["region=eu"]\n')
+    file.chmod(0o600)
+    app = script(yard, "import tasks\nwhile True: tasks.job()\n")
+    program = run("python", app, track="", SCATTER_CONFIG=str(file))
+    yard.follow(1)
+    report = yard.reports()[program.pid]
+    assert (report.application, report.labels) == ("till", {"region": "eu"})
+
+
 # what goes wrong --------------------------------------------------------------------------
 
 
