@@ -42,12 +42,27 @@ def begin(patterns: Sequence[str], say: Callable[[object], None]) -> None:
 
 def _tracked(_slot: Slot) -> None:
     REGISTRY.off_track(_tracked)
-    import scatter_agent
-
     try:
+        _load()
+        import scatter_agent
+
         scatter_agent.launch()
     except Exception as error:
         _say(error)
+
+
+def _load() -> None:
+    """Import what is compiled, in the thread of the program.
+
+    The agent's thread would be in the middle of it when a short program ends: Python up to 3.13
+    ends such a thread by force, which what is written in Rust takes for a reason to abort.
+    """
+    from scatter.client import current_settings
+
+    if current_settings().trust == "on":
+        from scatter.trust import keys
+
+        keys.load()
 
 
 def watch_main(patterns: Sequence[str]) -> None:
