@@ -1,7 +1,7 @@
-"""Writes docs/cli.md, the reference of the command line, from the commands themselves.
+"""Writes docs/cli.md and docs/agent-cli.md, the references of `scatter` and `scatter-agent`.
 
-python docs/generate_cli.py            writes the page
-python docs/generate_cli.py --print    prints it; a test compares it with the file
+python docs/generate_cli.py            writes both pages, from the commands themselves
+python docs/generate_cli.py --print    prints them; a test compares them with the files
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from scatter_agent.commands.app import cli as agent_cli
 
 from scatter.cli.app import cli
 from scatter.cli.output import SCHEMA
@@ -39,16 +40,31 @@ messages are on stderr. Nothing but a terminal gets colour, and none does under 
 """
 
 
-def page() -> str:
-    """Return the whole page."""
-    top = click.Context(cli, info_name="scatter", **cli.context_settings)
-    lines = ["# Command line", "", HEAD, "", *_section(top)]
-    for name in cli.list_commands(top):
-        command = cli.get_command(top, name)
+AGENT_TAIL = """\
+Exit codes, where they are not a program's own, are [those of `scatter`](cli.md#exit-codes).
+"""
+
+
+def pages() -> dict[str, str]:
+    """Return name → text of both pages."""
+    return {
+        "cli.md": page(cli, "scatter", "# Command line", TAIL),
+        "agent-cli.md": page(
+            agent_cli, "scatter-agent", "# Command line of the worker side", AGENT_TAIL
+        ),
+    }
+
+
+def page(group: click.Group, program: str, title: str, tail: str) -> str:
+    """Return a whole page."""
+    top = click.Context(group, info_name=program, **group.context_settings)
+    lines = [title, "", HEAD, "", *_section(top)]
+    for name in group.list_commands(top):
+        command = group.get_command(top, name)
         assert command is not None
         below = click.Context(command, parent=top, info_name=name)
-        lines += [f"## scatter {name}", "", *_section(below), *_below(below)]
-    return "\n".join(lines) + "\n" + TAIL
+        lines += [f"## {program} {name}", "", *_section(below), *_below(below)]
+    return "\n".join(lines) + "\n" + tail
 
 
 def _below(ctx: click.Context) -> Iterator[str]:
@@ -79,7 +95,8 @@ def _section(ctx: click.Context) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    if "--print" in sys.argv[1:]:
-        sys.stdout.write(page())
-    else:
-        Path(__file__).with_name("cli.md").write_text(page(), "utf-8")
+    for file, text in pages().items():
+        if "--print" in sys.argv[1:]:
+            sys.stdout.write(text)
+        else:
+            Path(__file__).with_name(file).write_text(text, "utf-8")

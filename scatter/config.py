@@ -1,4 +1,7 @@
-"""Settings, resolved in one place: argument, then environment, then `[tool.scatter]`, then default.
+"""Settings, resolved in one place: argument, then environment, then files, then default.
+
+The file is `[tool.scatter]` of the project; of the worker side, an administrator's goes over it
+(`scatter_agent.settings`).
 
 Not here: connecting to anything. Nothing is read at import; `resolve` reads the environment and
 the nearest `pyproject.toml` when it is called.
@@ -11,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ _ENVIRONMENT = {
     "paths": ("SCATTER_PATHS",),
     "track": ("SCATTER_TRACK",),
     "labels": ("SCATTER_LABELS",),
+    "application": ("SCATTER_APPLICATION",),
     "cache": ("SCATTER_CACHE",),
     "trust": ("SCATTER_TRUST",),
     "redis_username": ("SCATTER_REDIS_USERNAME",),
@@ -47,10 +51,12 @@ _DEFAULTS: dict[str, Any] = {
     "paths": (".",),
     "track": (),
     "labels": (),
+    "application": "",
     "cache": "",
     "trust": "on",
     **dict.fromkeys(_OF_ACCESS, ""),
 }
+_JOINTS = {"paths": os.pathsep, "track": ",", "labels": ","}
 _LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+", "labels": r"\s*,\s*"}
 """Settings that are lists, and what separates their values in one text."""
 _NOT_IN_FILES = frozenset({"trust"})
@@ -71,6 +77,7 @@ class Settings:
         paths: Files and directories that `watch` and `push` read by default.
         track: Patterns of modules of which every function is tracked.
         labels: What a process is, as `key=value`, for rollouts and for people.
+        application: How `scatter status` names a process; empty: by its program.
         cache: Directory in which agents keep the last known good versions; empty: nowhere.
         trust: `on`: releases are signed, and only those of trusted keys are run; or `off`.
         redis_username, redis_password_file, redis_ca_file, redis_cert_file, redis_key_file: As in
@@ -85,6 +92,7 @@ class Settings:
     paths: tuple[str, ...] = (".",)
     track: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    application: str = ""
     cache: str = ""
     trust: str = "on"
     redis_username: str = ""
@@ -108,9 +116,9 @@ class Settings:
 
         """
         given = {name: value for name, value in arguments.items() if value is not None}
-        checked = {name: _checked(name, value, "argument") for name, value in given.items()}
+        values = {name: checked(name, value, "argument") for name, value in given.items()}
         changed: dict[str, Any] = {
-            **checked,
+            **values,
             "origins": {**self.origins, **dict.fromkeys(given, "argument")},
         }
         return replace(self, **changed)
@@ -124,6 +132,22 @@ class Settings:
         """What gets one into the server beside its URL."""
         return Access(**{name: getattr(self, name) for name in _OF_ACCESS})
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which another process comes to the same settings.
+
+        What is a default, and what this process has from its own environment, is left out.
+        """
+        told = [
+            name
+            for name in _DEFAULTS
+            if not self.origins.get(name, "default").startswith(("default", "environment"))
+        ]
+        texts = {name: getattr(self, name) for name in told}
+        return {
+            _ENVIRONMENT[name][0]: text if isinstance(text, str) else _JOINTS[name].join(text)
+            for name, text in texts.items()
+        }
+
     def shown(self) -> Iterator[tuple[str, str, str]]:
         """Yield (setting, value for people, origin); passwords are hidden."""
         for name in _DEFAULTS:
@@ -133,35 +157,87 @@ class Settings:
             yield name, text, self.origins.get(name, "default")
 
 
-def resolve(*, start: Path | None = None, **arguments: object) -> Settings:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Settings of one file.
+
+    Attributes:
+        values: Setting → its value, as it stands there.
+        places: Setting → where it stands, for people.
+
+    """
+
+    values: Mapping[str, Any]
+    places: Mapping[str, str]
+
+
+def resolve(
+    *, start: Path | None = None, above: Sequence[Table] = (), **arguments: object
+) -> Settings:
     """Return the settings in force.
 
     Args:
         start: Directory from which `pyproject.toml` is looked for upward; default: the current.
+        above: What goes over that file, as of an administrator; the first goes over the others.
         **arguments: Settings given by the caller; None counts as not given. `prefix` is an
             alias of `namespace`.
 
     Raises:
-        UsageError: A value has the wrong type or form; the message says where it came from.
+        UsageError: Values have the wrong type or form; the message says where they came from.
 
     """
-    given = {_ALIASES.get(k, k): v for k, v in arguments.items() if v is not None}
     file = _project_file(start or Path.cwd())
-    table = _read_table(file) if file else {}
+    values = _read_table(file) if file else {}
+    project = Table(values=values, places=dict.fromkeys(values, str(file)))
+    found, origins = choose(
+        _DEFAULTS, _ENVIRONMENT, given=arguments, tables=(*above, project), check=checked
+    )
+    return Settings(**found, origins=origins)
+
+
+def choose(
+    defaults: Mapping[str, Any],
+    variables: Mapping[str, Sequence[str]],
+    *,
+    given: Mapping[str, object],
+    tables: Sequence[Table],
+    check: Callable[[str, object, str], object],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of some settings, and where each came from.
+
+    Args:
+        defaults: Setting → its default, for each setting.
+        variables: Setting → variables of the environment that may have it, the first that is set.
+        given: Arguments; None counts as not given.
+        tables: Files, the one that goes over the others first.
+        check: Takes setting, value and origin, and returns the value in its type.
+
+    Raises:
+        UsageError: Values are wrong; the message has a line for each.
+
+    """
+    given = {_ALIASES.get(k, k): v for k, v in given.items() if v is not None}
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for name, default in _DEFAULTS.items():
-        variable = next((v for v in _ENVIRONMENT[name] if os.environ.get(v)), "")
+    wrong: list[str] = []
+    for name, default in defaults.items():
+        variable = next((v for v in variables[name] if os.environ.get(v)), "")
+        table = next((t for t in tables if name in t.values), None)
         if name in given:
             values[name], origins[name] = given[name], "argument"
         elif variable:
             values[name], origins[name] = os.environ[variable], f"environment {variable}"
-        elif name in table:
-            values[name], origins[name] = table[name], str(file)
+        elif table is not None:
+            values[name], origins[name] = table.values[name], table.places[name]
         else:
             values[name], origins[name] = default, "default"
-        values[name] = _checked(name, values[name], origins[name])
-    return Settings(**values, origins=origins)
+        try:
+            values[name] = check(name, values[name], origins[name])
+        except UsageError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return values, origins
 
 
 def redact(url: str) -> str:
@@ -224,8 +300,18 @@ def _read_table(file: Path) -> dict[str, Any]:
     return table
 
 
-def _checked(name: str, value: object, origin: str) -> object:
-    """Return a setting's value in its type."""
+def checked(name: str, value: object, origin: str) -> object:
+    """Return a setting's value in its type.
+
+    Args:
+        name: Of the setting.
+        value: As it was found.
+        origin: Where it was found, for the error.
+
+    Raises:
+        UsageError: It has the wrong type or form.
+
+    """
     if name in _LISTS:
         if isinstance(value, str):
             value = [text for text in re.split(_LISTS[name], value.strip()) if text]

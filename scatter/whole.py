@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -150,20 +150,24 @@ class _Finder(importlib.abc.MetaPathFinder):
                 continue
             spec: importlib.machinery.ModuleSpec | None = find(fullname, path, target)
             if spec is not None:
-                _track_after(spec.loader)
+                _track_after(spec.loader, self.wants)
                 return spec
         return None
 
 
-def _track_after(loader: Any) -> None:
-    """Have a loader track the module that it has executed. Loaders belong to one module each."""
+def _track_after(loader: Any, wants: Callable[[str], bool]) -> None:
+    """Have a loader track the modules that it has executed and that are wanted.
+
+    Most loaders belong to one module each; that of a zip file has all of the file's.
+    """
     execute = getattr(loader, "exec_module", None)
-    if execute is None:
+    if execute is None or isinstance(loader, type):  # a class: of what is built in, or frozen
         return
 
     def exec_module(module: ModuleType) -> None:
         execute(module)
-        track_quietly(module)
+        if wants(module.__name__):
+            track_quietly(module)
 
     try:
         loader.exec_module = exec_module

@@ -55,6 +55,7 @@ def test_each_layer_goes_over_the_one_below_and_says_so(
         ("paths", "a", str(file)),
         ("track", "", "default"),
         ("labels", "", "default"),
+        ("application", "", "default"),
         ("cache", "", "default"),
         ("trust", "on", "default"),
         ("redis_username", "", "default"),

@@ -17,6 +17,7 @@ from types import ModuleType
 
 import click
 import pytest
+from scatter_agent.commands.app import cli as agent_cli
 from scatter_agent.plan import MAX_RETRY_S, RETRIED, RETRY_S
 from scatter_agent.tell import tell
 from support import ROOT, wait_until
@@ -85,19 +86,26 @@ def names_in(cell: str) -> list[str]:
 # pages that are made from the code --------------------------------------------------------
 
 
-def test_the_command_line_reference_is_what_its_generator_gives() -> None:
-    page = load(ROOT / "docs" / "generate_cli.py").page()
-
-    assert (ROOT / "docs" / "cli.md").read_text("utf-8") == page, "run: python docs/generate_cli.py"
+PROGRAMS = {"scatter": (cli, "cli.md"), "scatter-agent": (agent_cli, "agent-cli.md")}
 
 
-def test_the_command_line_reference_has_every_command_and_option() -> None:
-    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
-    top = click.Context(cli)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_command_line_reference_is_what_its_generator_gives(program: str) -> None:
+    file = PROGRAMS[program][1]
+    page = load(ROOT / "docs" / "generate_cli.py").pages()[file]
 
-    for name in cli.list_commands(top):
-        section = page.partition(f"## scatter {name}\n")[2].partition("\n## ")[0]
-        command = cli.get_command(top, name)
+    assert (ROOT / "docs" / file).read_text("utf-8") == page, "run: python docs/generate_cli.py"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_command_line_reference_has_every_command_and_option(program: str) -> None:
+    group, file = PROGRAMS[program]
+    page = (ROOT / "docs" / file).read_text("utf-8")
+    top = click.Context(group)
+
+    for name in group.list_commands(top):
+        section = page.partition(f"## {program} {name}\n")[2].partition("\n## ")[0]
+        command = group.get_command(top, name)
         assert command is not None
         for parameter in command.params:
             for option in parameter.opts if isinstance(parameter, click.Option) else ():
@@ -249,12 +257,13 @@ def test_every_relative_link_points_at_a_file(page: Path) -> None:
     assert not missing, f"{page.relative_to(ROOT)} links to what does not exist: {missing}"
 
 
-def parse(words: list[str], folder: Path) -> None:
+def parse(words: list[str], folder: Path, program: str = "scatter") -> None:
     """Have click parse a command line, every file that it names being there; run nothing."""
-    context = click.Context(cli, info_name="scatter", **cli.context_settings)
-    _, rest, _ = cli.make_parser(context).parse_args(list(words))
+    group = PROGRAMS[program][0]
+    context = click.Context(group, info_name=program, **group.context_settings)
+    _, rest, _ = group.make_parser(context).parse_args(list(words))
     if rest:
-        command = cli.get_command(context, rest[0])
+        command = group.get_command(context, rest[0])
         assert command is not None
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
@@ -270,29 +279,29 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def commands_of(block: str) -> Iterator[list[str]]:
-    """Yield the `scatter` commands of a console block, without prompts, comments and results."""
+def commands_of(block: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield our commands of a console block, without prompts, comments and results."""
     for line in block.replace("\\\n", " ").splitlines():
         command = re.sub(r"^\$ ", "", line)
         command = re.sub(r"^(\w+=\S+ )+", "", command)
         command = re.split(r"\s{2,}|\s#|\s\|\s", command)[0]
-        match = re.match(r"(?:uv run |python -m )?scatter (.*)", command)
+        match = re.match(r"(?:uv run |python -m )?(scatter(?:-agent)?) (.*)", command)
         if match:
-            yield shlex.split(match[1])
+            yield match[1], shlex.split(match[2])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_on_a_page_parses(page: Path, project: Path) -> None:
-    found = [words for block in blocks(page, "console") for words in commands_of(block)]
+    found = [found for block in blocks(page, "console") for found in commands_of(block)]
 
     assert found or "scatter " not in "".join(blocks(page, "console"))
-    for words in found:
+    for program, words in found:
         try:
-            parse(words, project)
+            parse(words, project, program)
         except click.exceptions.Exit:
             pass  # --help, --version
         except click.ClickException as error:
-            pytest.fail(f"{page.name}: `scatter {shlex.join(words)}`: {error.format_message()}")
+            pytest.fail(f"{page.name}: `{program} {shlex.join(words)}`: {error.format_message()}")
 
 
 def advised() -> dict[str, str]:

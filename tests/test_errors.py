@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 import scatter_agent
+from scatter_agent.launch import NotStarted
 
 import scatter
 from scatter.analysis import SourceError
@@ -47,6 +48,7 @@ EXAMPLES: tuple[ScatterError, ...] = (
     PartialRelease("not everywhere", refusals={"host-1": "missing-import"}),
     ServerNotFound("install one"),
     ServerFailed("did not start"),
+    NotStarted("nothing of that name", exit_code=127),
     SourceError("no Python", ("m.py", 3, 5, "def f(:")),
 )
 

@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Literal
 
+    from scatter.config import Settings
     from scatter.model import Refusal
     from scatter_agent.agent import Agent
     from scatter_agent.health import AgentStatus
-    from scatter_agent.terms import Switch
+    from scatter_agent.terms import Callbacks, Switch
 
 __all__ = ["look", "start", "status", "stop"]
 
 _agent: Agent | None = None
+_is_launched = False
+"""Whether the agent was started by `scatter-agent run`, and not by the program itself."""
 _lock = ForkSafeLock()
+_GIVE_WAY_S = 1.0
 
 
 def start(  # noqa: PLR0913 - all are keywords, and most are left out
@@ -45,7 +49,8 @@ def start(  # noqa: PLR0913 - all are keywords, and most are left out
     Args:
         redis_url, namespace, prefix: As for `scatter.init`; all that is not given is what `init`
             was given, else what the environment and `[tool.scatter]` say.
-        application: How `scatter status` names this process; default: its program's name.
+        application: How `scatter status` names this process; default: the setting `application`,
+            else its program's name.
         track: Patterns of modules, such as `pricing.*`, of which every function is tracked, also of
             those that are imported later; default: the setting `track`.
         wait: Seconds to wait at most until the process is on the log; None: do not wait.
@@ -67,7 +72,7 @@ def start(  # noqa: PLR0913 - all are keywords, and most are left out
             wrong form.
 
     """
-    global _agent
+    global _agent, _is_launched
     from scatter.client import current_settings
     from scatter.config import checked_labels
     from scatter.errors import UsageError
@@ -83,11 +88,14 @@ def start(  # noqa: PLR0913 - all are keywords, and most are left out
         raise UsageError(f"apply: expected 'at_once' or 'manual', found {apply!r}.")
     callbacks = Callbacks(on_switch=on_switch, on_refused=on_refused, on_health=on_health)
     with _lock:
+        if _agent is not None and _is_launched:
+            _give_way(_agent, settings, application, apply, labels, callbacks)
+        _is_launched = False
         if _agent is None or _agent.stopped:
             _agent = Agent(
                 settings,
                 registry=REGISTRY,
-                application=application,
+                application=application or settings.application,
                 terms=Terms(
                     manual=apply == "manual",
                     labels=checked_labels(settings.labels if labels is None else labels),
@@ -104,6 +112,34 @@ def start(  # noqa: PLR0913 - all are keywords, and most are left out
     if wait is not None:
         agent.wait(wait)
     return agent
+
+
+def _give_way(
+    agent: Agent,
+    settings: Settings,
+    application: str,
+    apply: str | None,
+    labels: Mapping[str, str] | None,
+    callbacks: Callbacks,
+) -> None:
+    """Stop the agent that `scatter-agent run` started, if the program wants another one."""
+    from scatter.errors import UsageError
+
+    try:
+        agent.check_is(settings, apply=apply, labels=labels, callbacks=callbacks)
+        is_other = bool(application) and application != agent.settings.application
+    except UsageError:
+        is_other = True
+    if is_other:
+        agent.stop(_GIVE_WAY_S)
+
+
+def launch() -> None:
+    """Start as `scatter-agent run` does: with the settings, and giving way to the program's own."""
+    global _is_launched
+    if _agent is None:
+        start()
+        _is_launched = True
 
 
 def stop(timeout_s: float = 5.0) -> None:

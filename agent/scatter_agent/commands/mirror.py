@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
-DEFAULT_FOLDER = "/var/lib/scatter"
+from scatter_agent.commands.options import configured, settings_of
 
 
 @click.command()
-@click.option(
-    "-d",
-    "--directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar=["SCATTER_MIRROR", "STATE_DIRECTORY"],
-    default=DEFAULT_FOLDER,
-    show_default=True,
-    help="Where the copy is kept; or SCATTER_MIRROR.",
-)
-@click.option("-u", "--redis-url", metavar="URL", help="The server; or SCATTER_REDIS_URL.")
-@click.option(
-    "-n",
-    "--namespace",
-    "namespaces",
-    multiple=True,
-    metavar="NAME",
-    help="Which application's functions; may be repeated. Default: SCATTER_NAMESPACE.",
-)
-def mirror_(directory: Path, redis_url: str | None, namespaces: tuple[str, ...]) -> None:
+@configured("namespace", "track", "application", "labels", "cache")
+def mirror_(**given: Any) -> None:
     """Keep a verified copy of namespaces in a directory, for all processes of this host.
 
     They follow it with SCATTER_STORE=dir:DIRECTORY, and need no Redis and no password. It runs
@@ -40,9 +25,9 @@ def mirror_(directory: Path, redis_url: str | None, namespaces: tuple[str, ...])
     """
     import logging
 
-    from scatter.config import resolve
     from scatter_agent.mirror.daemon import run
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    settings = resolve(redis_url=redis_url)
-    run(settings, namespaces, directory.expanduser().absolute())
+    settings = settings_of(given)
+    os.environ.update(settings.environment())  # files of trust are found by it
+    run(settings.common, settings.namespaces, Path(settings.directory).expanduser().absolute())

@@ -1,0 +1,5 @@
+"""`python -m scatter_agent`."""
+
+from scatter_agent.commands import main
+
+main()

@@ -1,0 +1,41 @@
+"""The command `check`: which settings are in force, and where each came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from scatter.cli.app import as_json
+from scatter.cli.output import data, data_json, table
+from scatter_agent.commands.options import configured, settings_of
+
+
+@click.command()
+@configured()
+@as_json
+def check_(as_json: bool, **given: Any) -> None:
+    r"""Show the settings in force and where each came from. Nothing is connected.
+
+    A flag goes over the environment, that over systemd's credentials, those over the file, that
+    over `[tool.scatter]`, and that over the default. Passwords are hidden. Exits with 2 when a
+    setting is wrong, or a file that one names cannot be used.
+
+    \b
+    scatter-agent check
+    scatter-agent check --config ./agent.toml --json
+    """
+    from scatter.errors import UsageError
+    from scatter_agent.settings import problems
+
+    settings = settings_of(given)
+    rows = list(settings.shown())
+    if as_json:
+        keys = ("name", "value", "from")
+        data_json("settings", [dict(zip(keys, row, strict=True)) for row in rows])
+    else:
+        data(f"File: {settings.file or 'none'}")
+        table(("setting", "value", "from"), rows)
+    found = problems(settings)
+    if found:
+        raise UsageError("\n".join(found))
