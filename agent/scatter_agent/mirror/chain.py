@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from scatter.errors import StoreUnavailable, Untrusted
+from scatter.errors import ScatterError, StoreUnavailable, Untrusted
 from scatter.log import Journal, envelope, statement
 from scatter.store.writer import Writer
 
@@ -27,7 +27,7 @@ class Known(NamedTuple):
     head: str = ""
 
 
-class _AnotherLogError(Exception):
+class _AnotherLogError(ScatterError):
     """What is there belongs to another log."""
 
 
