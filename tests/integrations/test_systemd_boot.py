@@ -37,6 +37,7 @@ def app(environ, start_response):
 PASSWORD = "hush-hush"
 WORKER = "scatter-worker@shop.service"
 BIN = Path(sys.prefix) / "bin"
+SEEN = f"ProtectHome=no\nBindReadOnlyPaths={ROOT}\n"
 
 
 class Host:
@@ -61,8 +62,8 @@ class Host:
         signers = Path.home() / ".config" / "scatter" / "allowed_signers"
         command = f"{BIN}/gunicorn -w 2 -b 127.0.0.1:{self.port} app:app"
         address = yard.server.tcp_url.replace("://", f"://{self.account}@")
-        # Python may be in the home of who runs the tests.
-        seen = "[Service]\nProtectHome=no\nStandardOutput=append:/run/%n.out\n"
+        # Python may be in the home of who runs the tests, and these files in /tmp.
+        seen = f"[Service]\n{SEEN}StandardOutput=append:/run/%n.out\n"
         self.machine = Machine(
             work,
             {
@@ -269,7 +270,7 @@ def test_the_mirror_of_one_namespace_keeps_it_from_others(host: Host) -> None:
     machine, namespace = host.machine, host.yard.namespace
     unit, folder = f"scatter-agent@{namespace}.service", f"/var/lib/private/scatter-{namespace}"
     settings = "/etc/systemd/system/scatter-agent@.service.d/test.conf"
-    machine.write(settings, "[Service]\nProtectHome=no\n")
+    machine.write(settings, f"[Service]\n{SEEN}")
     host.yard.push(1, module="pricing")
     machine.start(unit)
     wait_until(lambda: machine.ask(unit, "StatusText") == "1 functions, at release 1", "status")
