@@ -100,13 +100,19 @@ class Stage:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """Set a stage up, and take it down."""
+def stage(*, has_home: bool = True) -> Iterator[Stage]:
+    """Set a stage up, and take it down.
+
+    Args:
+        has_home: It keeps keys and positions of its own; else whoever asks for it has seen to that.
+
+    """
     import socket
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sb-")))
-        stack.enter_context(own_home(folder))
+        if has_home:
+            stack.enter_context(own_home(folder))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]

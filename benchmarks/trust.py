@@ -116,7 +116,7 @@ def _pushes() -> list[Row]:
     """Compare pushes that are signed and checked with such as are not, each to its own worker."""
     taken: dict[str, list[float]] = {"on": [], "off": []}
     with ExitStack() as stack:
-        sides = {trust: _side(stack.enter_context(stage()), trust) for trust in taken}
+        sides = {trust: _side(stack.enter_context(stage(has_home=False)), trust) for trust in taken}
         for number in range(WARM + PUSHES):
             order = sides if number % 2 else reversed(sides)
             for trust in order:
