@@ -110,7 +110,7 @@ sys.path.insert(0, sys.argv[1])
 import mirrored_app, scatter_agent
 scatter_agent.start(sys.argv[2], namespace=sys.argv[3], wait=20)
 child = os.fork()
-print("child" if child == 0 else "parent", flush=True)
+os.write(1, b"child\\n" if child == 0 else b"parent\\n")  # whole, where both write to one pipe
 deadline = time.monotonic() + 20
 while mirrored_app.f() != "f2" and time.monotonic() < deadline:
     time.sleep(0.005)
