@@ -94,6 +94,9 @@ def test_with_the_server_down_a_process_starts_on_what_was_good_last(
     away.until("f3 g1 h0")
     wait_until(lambda: again.status().state == "ready", "it to be on the log")
     wait_until(lambda: store.read(0).tip == 3, "it to be kept")
+    away.kill()
+    wait_until(lambda: again.status().state == "stale", "it to miss the server")
+    assert "as it was kept here" not in again.status().reason, "that is over"
 
 
 def test_a_server_that_refuses_at_the_start_is_no_server(away: Away, tmp_path: Path) -> None:

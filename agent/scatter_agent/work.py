@@ -343,6 +343,8 @@ class Work:
         self._contact_at = time.time()
         self._listener.answered(ring, found=bool(releases))
         is_good = state[0] != "error"
+        if is_good:
+            self._kept = ""
         self._course.advance(journal, releases, settled=is_good)
         self.standing.be(state[0], state[1] + self._kept * (not is_good), state[2])
         if not (is_good or journal.ledger.sequence):

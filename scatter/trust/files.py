@@ -27,18 +27,21 @@ _MAX_LINKS = 40
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What changes when a file is changed or replaced.
+    """What changes when a file is changed or replaced, or others may write to it.
 
     Attributes:
         mtime_ns: When it was last written.
         size: In bytes.
         inode: Its number; a file that was moved into place has another one.
+        mode, owner: Who may write to it.
 
     """
 
     mtime_ns: int
     size: int
     inode: int
+    mode: int
+    owner: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +130,13 @@ def identity_of(path: Path) -> Identity | None:
 
 
 def _identity(status: os.stat_result) -> Identity:
-    return Identity(status.st_mtime_ns, status.st_size, status.st_ino)
+    return Identity(
+        mtime_ns=status.st_mtime_ns,
+        size=status.st_size,
+        inode=status.st_ino,
+        mode=status.st_mode,
+        owner=status.st_uid,
+    )
 
 
 def _unsafe(path: Path | str, found: str, hint: str) -> Untrusted:

@@ -11,7 +11,9 @@ Invariants
 2. `check` looks at bytes only: the key must be known here and not revoked, and the signature good
    over exactly these bytes, for exactly this namespace. What may depend on the statement (its time,
    its functions) is left to `permit`, when it has been parsed strictly.
-3. What a release that was believed before was signed with may have been revoked since: that is no
+3. While the files cannot be used, nothing new is believed. What was said of code that runs holds
+   until they can: it is not judged anew by files that say nothing.
+4. What a release that was believed before was signed with may have been revoked since: that is no
    reason to lose the log, and is reported (`distrusts`).
 """
 
@@ -42,6 +44,7 @@ class KeyVerifier:
         """Begin; the files are read when something is first to be checked."""
         self._lock = ForkSafeLock()
         self._trusted: Trusted | None = None
+        self._last: Trusted | None = None  # what they said when they could last be used
         self._met: dict[str, PublicKey | Certificate] = {}
         self.edition = 0
 
@@ -58,7 +61,7 @@ class KeyVerifier:
         """
         with self._lock:
             if self._trusted is None:
-                self._trusted = trusted.load()
+                self._trusted = self._last = trusted.load()
             return self._trusted
 
     def load(self) -> None:
@@ -71,8 +74,7 @@ class KeyVerifier:
             if self._trusted is not None and not self._trusted.is_current():
                 self._trusted = None
                 self.edition += 1
-            if self._trusted is None:
-                self._trusted = trusted.load()
+        _ = self.trusted
 
     @property
     def follows_replaced(self) -> bool:
@@ -82,7 +84,7 @@ class KeyVerifier:
     @property
     def drops_distrusted(self) -> bool:
         """Whether the policy drops code that a key signed which was revoked since."""
-        return self.trusted.policy.revoked_code == "drop"
+        return self._last is not None and self._last.policy.revoked_code == "drop"
 
     def check(
         self,
@@ -201,7 +203,8 @@ class KeyVerifier:
         What a KRL or an authority revokes is known of keys that this process has met.
         """
         with self._lock:
-            known = self._met.values()
-            found = self.trusted.revoked
-            named = {key.fingerprint for key in known if found.where(key)}
+            if self._last is None:
+                return frozenset()
+            found = self._last.revoked
+            named = {key.fingerprint for key in self._met.values() if found.where(key)}
             return frozenset({*found.fingerprints, *named})

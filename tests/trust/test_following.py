@@ -114,6 +114,32 @@ def test_code_of_a_key_that_was_revoked_since_stays_or_goes_and_is_reported(
     wait_until(lambda: agent.status().epoch == 1, "the status to say so")
 
 
+def test_files_that_cannot_be_used_are_reported_and_what_runs_stays(
+    world: World, files: Files
+) -> None:
+    files.policy('revoked_code = "drop"')
+    agent = ready(world)
+    world.push(f="f1")
+    sign_as(world, BOB)
+    world.push(g="g1")
+    world.until("f1 g1 h0")
+    files.revoke(BOB)
+    world.until("f1 g0 h0")
+    (files.folder / "revoked_keys").chmod(0o666)
+    wait_until(lambda: agent.status().code == "unsafe-trust-file", "the agent to say so")
+    wait_until(lambda: (r := world.report(agent)) and r.state == "error", "the report to say so")
+    world.push(h="h1")
+    connections = world.connections()
+    looks = agent.status().contact_at
+    wait_until(lambda: agent.status().contact_at > looks, "another look")
+    assert world.calls() == "f1 g0 h0", "what was revoked does not come back, nothing new runs"
+    assert world.connections() == connections
+    (files.folder / "revoked_keys").chmod(0o600)
+    files.revoke()
+    world.until("f1 g1 h1")
+    wait_until(lambda: agent.status().state == "ready", "the agent to be content")
+
+
 def test_a_log_that_is_older_than_the_policy_lets_it_be_is_said_to_be(
     world: World, files: Files
 ) -> None:

@@ -39,7 +39,13 @@ def test_a_file_of_this_user_is_read_with_its_identity(folder: Path) -> None:
     status = (folder / "signers").stat()
 
     assert read.text == "ann ssh-ed25519 AAAA\n"
-    assert read.identity == files.Identity(status.st_mtime_ns, status.st_size, status.st_ino)
+    assert read.identity == files.Identity(
+        mtime_ns=status.st_mtime_ns,
+        size=status.st_size,
+        inode=status.st_ino,
+        mode=status.st_mode,
+        owner=status.st_uid,
+    )
     assert read.identity == files.identity_of(folder / "signers")
     assert "AAAA" not in repr(read)
 
@@ -185,7 +191,7 @@ def test_what_is_no_text_names_the_line(folder: Path) -> None:
     assert caught.value.reason == "bad-trust-file"
 
 
-@pytest.mark.parametrize("how", ["written", "replaced", "touched"])
+@pytest.mark.parametrize("how", ["written", "replaced", "touched", "opened"])
 def test_a_change_is_seen_by_the_identity(folder: Path, how: str) -> None:
     path = folder / "signers"
     before = files.read(path).identity
@@ -195,6 +201,8 @@ def test_a_change_is_seen_by_the_identity(folder: Path, how: str) -> None:
         (folder / "new").write_bytes(path.read_bytes())
         os.utime(folder / "new", ns=(before.mtime_ns, before.mtime_ns))
         (folder / "new").replace(path)
+    elif how == "opened":
+        path.chmod(0o666)
     else:
         os.utime(path, ns=(1, 1))
     assert files.identity_of(path) != before
