@@ -9,27 +9,12 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 store unreachable, 4 partial, 5 conflic
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    import click
-
     from scatter.cli.app import cli
-    from scatter.cli.output import complain
-    from scatter.errors import ScatterError
+    from scatter.cli.lazy import perform
 
-    try:
-        given = list(arguments) if arguments is not None else None
-        code = cli.main(given, prog_name="scatter", standalone_mode=False)
-    except click.exceptions.Abort:  # Ctrl-C
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except ScatterError as error:
-        complain(error)
-        code = error.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+    perform(cli, "scatter", arguments)

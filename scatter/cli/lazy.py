@@ -1,11 +1,12 @@
-"""A command group that imports a command's module when the command is asked for."""
+"""A command group that imports a command's module when it is asked for, and how it is run."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import click
 
@@ -45,3 +46,29 @@ class Lazy(click.Group):
         module = importlib.import_module(f"{self._package}.{self._modules[cmd_name]}")
         command: click.Command = getattr(module, f"{cmd_name}_")
         return command
+
+
+def perform(group: click.Group, program: str, arguments: Sequence[str] | None) -> NoReturn:
+    """Run a command and exit with its code.
+
+    Args:
+        group: The commands.
+        program: Its name, as people type it.
+        arguments: Of the command line; None: those of this process.
+
+    """
+    from scatter.cli.output import complain
+    from scatter.errors import ScatterError
+
+    try:
+        given = list(arguments) if arguments is not None else None
+        code = group.main(given, prog_name=program, standalone_mode=False)
+    except click.exceptions.Abort:  # Ctrl-C
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ScatterError as error:
+        complain(error)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)

@@ -116,11 +116,6 @@ class PositionFile:
         finally:
             os.close(handle)
 
-    def forget(self) -> None:
-        """Keep nothing any more: another log is believed from here on."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-
     def _tell(self, reason: str) -> None:
         if not self._was_told:
             self._was_told = True
