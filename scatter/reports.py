@@ -30,6 +30,7 @@ def read_report(data: bytes) -> ProcessReport | None:
         if len(data) > MAX_BYTES:
             return None
         body = json.loads(data)
+        json.dumps(body, ensure_ascii=False).encode()  # JSON can write half a character
         if body.pop("format") != FORMAT:
             return None
         return _report(body)

@@ -327,8 +327,9 @@ def test_a_report_with_a_field_of_the_wrong_type_is_none(
         b" " * (MAX_BYTES + 1),
         b'{"format":1}',
         b"null",
+        json.dumps(json.loads(write_report(process(1, 1))) | {"application": "\ud800"}).encode(),
     ],
-    ids=["deep", "deep field", "long number", "big", "empty", "null"],
+    ids=["deep", "deep field", "long number", "big", "empty", "null", "half a character"],
 )
 def test_bytes_made_to_break_the_reader_are_passed_over(data: bytes) -> None:
     assert read_report(data) is None

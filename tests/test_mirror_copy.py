@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scatter_agent.mirror import inbox
@@ -371,6 +372,24 @@ def test_junk_is_passed_over_and_goes_when_it_is_old(box: Box, kind: str, suffix
         box.turn()
         assert not file.is_symlink()
         assert not file.exists()
+
+
+def test_what_is_no_text_harms_nobody(box: Box) -> None:
+    """JSON, and names of files, can have halves of characters, which no server can be told."""
+    box.leave("good")
+    name = os.fsdecode(b"\xff")
+    (box.folder / f"{name}.report").write_bytes(json.dumps(_fields(name)).encode())
+    (box.folder / "half.report").write_bytes(
+        json.dumps(_fields("half") | {"application": "\ud800"}).encode()
+    )
+    (box.folder / "half.seen").write_text(json.dumps({"app:\ud800 ab": None, "app:f ab": None}))
+    assert box.turn() == [f"good@{ME}"]
+    assert box.store.first_seen(["app:\ud800 ab", "app:f ab"]) == {}
+
+
+def _fields(name: str) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(report("x"))
+    return fields | {"id": name}
 
 
 def test_one_user_cannot_crowd_out_what_is_looked_at(

@@ -160,6 +160,7 @@ def _codes(data: bytes | None) -> dict[str, int | None]:
     """Return what is asked and noted; nothing if it is not what processes write."""
     try:
         found = json.loads(data or b"{}")
+        json.dumps(found, ensure_ascii=False).encode()  # JSON can write half a character
         good = (
             type(found) is dict and len(found) <= MOST_CODES and all(map(_is_good, found.items()))
         )
