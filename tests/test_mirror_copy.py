@@ -374,6 +374,20 @@ def test_junk_is_passed_over_and_goes_when_it_is_old(box: Box, kind: str, suffix
         assert not file.exists()
 
 
+def test_a_file_that_was_put_in_the_place_of_another_is_not_taken_for_it(box: Box) -> None:
+    file = box.leave("web-1")
+    (letter,) = inbox.letters(box.folder, ".report")
+    assert inbox.read(box.folder, letter, 1 << 20) == file.read_bytes()
+    assert inbox.read(box.folder, letter._replace(owner=letter.owner + 1), 1 << 20) is None
+    other = box.folder / "other"
+    other.write_bytes(file.read_bytes())
+    other.replace(file)
+    assert inbox.read(box.folder, letter, 1 << 20) is None
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    assert inbox.read(box.folder, letter, 1 << 20) is None
+
+
 def test_what_is_no_text_harms_nobody(box: Box) -> None:
     """JSON, and names of files, can have halves of characters, which no server can be told."""
     box.leave("good")
