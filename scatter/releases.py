@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scatter.bundle import Bundle, decode, digest_of, encode
-from scatter.errors import Conflict, NotFound, Refused, UsageError
+from scatter.errors import Conflict, NotFound, UsageError
 from scatter.log import Draft, Journal, Ledger
 from scatter.log.proposal import Proposal
 from scatter.log.versions import removals
@@ -149,17 +149,7 @@ class Releases:
             Refused: `bundle-missing`, when the store has lost it.
 
         """
-        data = self.journal.bundles([version.as_change()]).get(version.bundle)
-        if data is None:
-            raise Refused(
-                "bundle-missing",
-                f"The bundle of `{version.function}` version {version.number} is not in "
-                f"{self.journal.store.address}, or is damaged.",
-                function=version.function,
-                version=version.number,
-                hint="Push the function again.",
-            )
-        return decode(data)
+        return decode(self.journal.bundle(version.as_change()))
 
     # changing ----------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from scatter.bundle import Bundle, decode
-from scatter.errors import Conflict, Refused, ScatterError, Untrusted, UsageError
+from scatter.errors import Conflict, ScatterError, Untrusted, UsageError
 from scatter.log import envelope
 from scatter.log.journal import Journal
 from scatter.log.ledger import Opened
@@ -185,17 +185,7 @@ def code_of(journal: Journal, proposal: Proposal, change: Change) -> Bundle | No
     if not change.bundle:
         return None
     carried = proposal.bundles.get(change.bundle)
-    data = journal.bundles([change]).get(change.bundle) if carried is None else carried
-    if data is None:
-        raise Refused(
-            "bundle-missing",
-            f"The bundle of `{change.function}` version {change.version} is not in "
-            f"{journal.store.address}, or is damaged.",
-            function=change.function,
-            version=change.version,
-            hint="Push the function again.",
-        )
-    bundle = decode(data)
+    bundle = decode(journal.bundle(change) if carried is None else carried)
     if bundle.function != change.function:
         raise Untrusted(
             "wrong-function",

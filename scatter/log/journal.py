@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from scatter.bundle import MAX_BUNDLE_BYTES
-from scatter.errors import ScatterError, Untrusted
+from scatter.errors import Refused, ScatterError, Untrusted
 from scatter.log import envelope, statement
 from scatter.log.ledger import Ledger
 from scatter.log.proposal import Proposal
@@ -300,6 +300,25 @@ class Journal(Reader):
             for batch in _batches({d: wanted[d] for d in sorted(wanted.keys() - found.keys())}):
                 found |= _checked(wanted, self.store.bundles(batch))
         return found
+
+    def bundle(self, change: Change) -> bytes:
+        """Return the bundle of a version, checked against its digest.
+
+        Raises:
+            Refused: `bundle-missing`, when the store has lost it.
+
+        """
+        data = self.bundles([change]).get(change.bundle)
+        if data is None:
+            raise Refused(
+                "bundle-missing",
+                f"The bundle of `{change.function}` version {change.version} is not in "
+                f"{self.store.address}, or is damaged.",
+                function=change.function,
+                version=change.version,
+                hint="Push the function again.",
+            )
+        return data
 
     def version(self, function: str, number: int) -> Version | None:
         """Return one version of a function; None when the log has no such version."""
