@@ -3,6 +3,10 @@
     python3 dev.py bench             all of them
     python3 dev.py bench call push   some
 
-Nothing here is a test: figures depend on the machine, ratios much less. `harness` measures and
-prints; every other module is one benchmark, a function `run(progress)` that returns rows.
+Nothing here is a test: figures depend on the machine, ratios much less. `harness` measures,
+`table`, `plots` and `pages` show; `NAMES` are the benchmarks, each a module with a function
+`run(progress)` that returns rows and curves.
 """
+
+NAMES = ("imports", "call", "link", "push", "trust", "save", "report", "idle", "mirror")
+"""In the order in which they are run and shown."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.corpus_limits import REGISTERING, SHARED, reason_for
 from benchmarks.corpus_runs import Run
-from benchmarks.harness import show
+from benchmarks.units import show
 
 MODES = ("same", "edited", "helpers")
 RESULTS = Path(__file__).parent / "results"

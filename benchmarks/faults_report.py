@@ -8,7 +8,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Sample, show
+from benchmarks.harness import Sample
+from benchmarks.units import show
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -6,14 +6,33 @@ seconds for one unit of work.
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
+
+from benchmarks.units import show
 
 Side = Callable[[], float]
-Progress = Callable[[str], None]
+Slope = Literal["constant", "linear"]
+MOST_SLOPE = {"constant": 0.25, "linear": 1.15}
+"""Largest exponent of size, in `cost = a · size ** exponent`, of a curve that is as expected."""
+
+
+class Progress(Protocol):
+    """Tells what is measured just now."""
+
+    def __call__(self, text: str, share: float | None = None, /) -> None:
+        """Show it.
+
+        Args:
+            text: What.
+            share: How much of this benchmark is done, 0 to 1; None if nobody knows.
+
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +70,7 @@ class Row:
         goal: What it should reach.
         reached: Whether it does, here and now; None where there is no goal.
         python: Version of the interpreter that was measured.
-        unit: What the figures are: `s`, `share` of one core, `MB`, or empty for numbers.
+        unit: What the figures are: `s`, `share` of one core, `MB`, `B`, or empty for numbers.
 
     """
 
@@ -69,13 +88,65 @@ class Row:
 
     def show(self, value: float) -> str:
         """Return a figure of this row for people."""
-        if self.unit == "share":
-            return f"{value:.3%}" if value < 0.005 else f"{value:.2%}"
-        return show(value) if self.unit == "s" else f"{value:.1f} {self.unit}".strip()
+        return show(value, self.unit)
 
     def fields(self) -> dict[str, Any]:
         """Return the row as JSON fields."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A cost that is measured at several sizes.
+
+    Attributes:
+        benchmark, what: As for a row.
+        over: What grows: `functions`, `releases missed`.
+        points: Size, and the figures there.
+        expected: How the cost should grow over the whole range.
+        floor: The same of what it is compared with, where there is that.
+        against: What that is.
+        unit: As for a row.
+        python: As for a row.
+
+    """
+
+    benchmark: str
+    what: str
+    over: str
+    points: Sequence[tuple[float, Sample]]
+    expected: Slope | None = None
+    floor: Sequence[tuple[float, Sample]] = ()
+    against: str = ""
+    unit: str = "s"
+    python: str = ".".join(map(str, sys.version_info[:3]))
+
+    @property
+    def exponent(self) -> float:
+        """How the cost grows: 0 is constant, 1 linear. Least squares over logarithms."""
+        at = [(math.log(x), math.log(sample.p50)) for x, sample in self.points]
+        return statistics.linear_regression(*zip(*at, strict=True)).slope
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether it grows no faster than it should; None where nothing is expected."""
+        return self.exponent <= MOST_SLOPE[self.expected] if self.expected else None
+
+    def show(self, value: float) -> str:
+        """Return a figure of this curve for people."""
+        return show(value, self.unit)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the curve as JSON fields."""
+        return asdict(self)
+
+
+def curve_of(fields: dict[str, Any]) -> Curve:
+    """Return a curve from its JSON fields."""
+    sides = {
+        name: [(x, Sample(**sample)) for x, sample in fields[name]] for name in ("points", "floor")
+    }
+    return Curve(**{**fields, **sides})
 
 
 def row_of(fields: dict[str, Any]) -> Row:
@@ -142,29 +213,3 @@ def alone(benchmark: str, what: str, values: Sequence[float], *, most_s: float =
         goal=f"p50 ≤ {show(most_s)}" if most_s else "",
         reached=sample.p50 <= most_s if most_s else None,
     )
-
-
-def show(seconds: float) -> str:
-    """Return a duration with a unit that suits it."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """Return rows as a table."""
-    lines = [
-        "| benchmark | what | Python | min | p50 | p99 | against | ratio | quartiles | goal | |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        sample = row.sample
-        ratio = f"{row.ratio:.2f}×" if row.ratio else ""
-        spread = f"{row.spread[0]:.2f} to {row.spread[1]:.2f}" if row.spread else ""
-        floor = f"{row.against} ({row.show(row.floor.p50)})" if row.floor else ""
-        reached = {True: "✓", False: "✗", None: ""}[row.reached]
-        cells = [row.benchmark, row.what, row.python, row.show(sample.least), row.show(sample.p50)]
-        cells += [row.show(sample.p99), floor, ratio, spread, row.goal, reached]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)

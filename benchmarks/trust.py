@@ -16,9 +16,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.harness import Progress, Row, Sample, alone, compare, show, take_turns
+from benchmarks.harness import Progress, Row, Sample, alone, compare, take_turns
 from benchmarks.push import TEXT, Pusher
 from benchmarks.stage import Stage, Worker, stage
+from benchmarks.units import show
 
 RELEASES = 50
 ROUNDS = 40

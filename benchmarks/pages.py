@@ -1,0 +1,66 @@
+"""Writes tables of what was measured into the pages that show them.
+
+    python -m benchmarks.pages
+
+A page marks the place: `<!-- measured: NAME NAME -->` and, after it, `<!-- end of measured -->`.
+Without names it is all. `benchmarks/results/latest.md` is made whole.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks import NAMES
+from benchmarks.results import RESULTS, Result, read
+from benchmarks.table import curves_table, rows_table
+
+ROOT = Path(__file__).parent.parent
+PAGES = ROOT / "README.md", ROOT / "docs" / "performance.md"
+_PLACE = re.compile(r"(<!-- measured:([^>]*)-->\n).*?(<!-- end of measured -->)", re.DOTALL)
+
+
+def write() -> list[Path]:
+    """Write all pages anew; return those that changed."""
+    results = [result for name in NAMES if (result := read(name))]
+    fresh = {RESULTS / "latest.md": latest(results)}
+    fresh |= {page: fill(page.read_text("utf-8"), results) for page in PAGES}
+    changed = []
+    for page, text in fresh.items():
+        if not page.exists() or page.read_text("utf-8") != text:
+            page.write_text(text, "utf-8")
+            changed.append(page)
+    return changed
+
+
+def latest(results: list[Result]) -> str:
+    """Return the page of everything that is kept."""
+    head = "# Results\n\nRatios travel from machine to machine, figures do not.\n\n"
+    parts = []
+    for result in results:
+        part = f"## {result.name}\n\n{result.date}, {result.machine}; {result.noise}.\n"
+        part += f"\n{rows_table(result.rows)}\n" * bool(result.rows)
+        part += f"\n{curves_table(result.curves)}\n" * bool(result.curves)
+        picture = RESULTS / f"{result.name}.svg"
+        parts.append(part + f"\n![{result.name}]({picture.name})\n" * picture.exists())
+    return head + "\n".join(parts)
+
+
+def fill(text: str, results: list[Result]) -> str:
+    """Return a page with the tables that it asks for."""
+    return _PLACE.sub(
+        lambda found: f"{found[1]}{_tables(found[2].split(), results)}{found[3]}", text
+    )
+
+
+def _tables(names: list[str], results: list[Result]) -> str:
+    wanted = [result for result in results if not names or result.name in names]
+    rows = [row for result in wanted for row in result.rows]
+    curves = [curve for result in wanted for curve in result.curves]
+    parts = [rows_table(rows)] * bool(rows) + [curves_table(curves)] * bool(curves)
+    return "".join(f"{part}\n\n" for part in parts).rstrip("\n") + "\n"
+
+
+if __name__ == "__main__":
+    for changed in write():
+        print(f"wrote {changed.relative_to(ROOT)}")

@@ -1,0 +1,66 @@
+"""Results as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.harness import Curve, Row
+
+_MARKS = {True: "✓", False: "✗", None: ""}
+_ROWS = (
+    "benchmark",
+    "what",
+    "Python",
+    "min",
+    "p50",
+    "p99",
+    "against",
+    "ratio",
+    "quartiles",
+    "goal",
+    "",
+)
+
+
+def rows_table(rows: Sequence[Row]) -> str:
+    """Return rows as a table."""
+    return _table(_ROWS, map(_cells, rows))
+
+
+def curves_table(curves: Sequence[Curve]) -> str:
+    """Return curves as a table: the cost at both ends, and how it grows."""
+    names = "benchmark", "what", "from", "to", "grows as", "expected", ""
+    return _table(names, map(_curve_cells, curves))
+
+
+def _cells(row: Row) -> list[str]:
+    sample = row.sample
+    return [
+        row.benchmark,
+        row.what,
+        row.python,
+        *map(row.show, (sample.least, sample.p50, sample.p99)),
+        f"{row.against} ({row.show(row.floor.p50)})" if row.floor else "",
+        f"{row.ratio:.2f}×" if row.ratio is not None else "",
+        f"{row.spread[0]:.2f} to {row.spread[1]:.2f}" if row.spread else "",
+        row.goal,
+        _MARKS[row.reached],
+    ]
+
+
+def _curve_cells(curve: Curve) -> list[str]:
+    (least, first), (most, last) = curve.points[0], curve.points[-1]
+    return [
+        curve.benchmark,
+        curve.what,
+        f"{curve.show(first.p50)} at {least:,g} {curve.over}",
+        f"{curve.show(last.p50)} at {most:,g}",
+        f"size ^ {curve.exponent:.2f}",
+        curve.expected or "",
+        _MARKS[curve.reached],
+    ]
+
+
+def _table(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rule = ["---"] * len(names)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, rule, *lines))
