@@ -107,7 +107,7 @@ def _wait(folder: Path, sequence: int) -> float:
 
 def _workers(scene: Stage, folder: Path) -> list[Worker]:
     """Start the processes, a few at a time."""
-    arguments = "follow", f"dir:{folder}", scene.namespace, str(scene.folder), MODULE
+    arguments = "follow", "idle", f"dir:{folder}", scene.namespace, str(scene.folder), MODULE
     workers = [Worker(*arguments) for _ in range(PROCESSES)]
     for worker in workers:
         worker.line()  # the release that was there already

@@ -79,15 +79,15 @@ class Stage:
         file.write_text(text, "utf-8")
         return file
 
-    def agent(self, transport: str = "tcp") -> Worker:
-        """Start a worker under an agent."""
+    def agent(self, transport: str = "tcp", load: str = "idle") -> Worker:
+        """Start a worker under an agent; `busy`, it computes all the time."""
         return self._keep(
-            Worker("agent", self.url(transport), self.namespace, str(self.folder), MODULE)
+            Worker("agent", load, self.url(transport), self.namespace, str(self.folder), MODULE)
         )
 
-    def raw(self, transport: str, key: str) -> Worker:
+    def raw(self, transport: str, key: str, load: str = "idle") -> Worker:
         """Start a worker of bare sockets."""
-        return self._keep(Worker("raw", self.address(transport), key))
+        return self._keep(Worker("raw", load, self.address(transport), key))
 
     def _keep(self, worker: Worker) -> Worker:
         self._stack.callback(worker.end)

@@ -1,9 +1,10 @@
 """A process under an agent that tells when each release reached it; or one of bare sockets.
 
-    python -m benchmarks.worker agent URL NAMESPACE FOLDER MODULE
-    python -m benchmarks.worker follow URL NAMESPACE FOLDER MODULE
-    python -m benchmarks.worker raw SOCKET-OR-PORT KEY
+    python -m benchmarks.worker agent idle|busy URL NAMESPACE FOLDER MODULE
+    python -m benchmarks.worker follow idle|busy URL NAMESPACE FOLDER MODULE
+    python -m benchmarks.worker raw idle|busy SOCKET-OR-PORT KEY
 
+A busy one computes in its main thread, in Python, and so holds the interpreter all the time.
 `agent` prints a line of JSON for every release that it switched to: its sequence, and the moments,
 by the clock that all processes of a machine share (`time.perf_counter`), at which the doorbell had
 rung, the bundle was at hand, it was checked, it was linked, and the switch was done. `follow`
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import socket
 import sys
 import threading
@@ -60,7 +62,6 @@ def agent(url: str, namespace: str, folder: str, module: str) -> None:
     apply.switch = switched
     scatter_agent.start(url, namespace=namespace, application="bench", wait=10)
     print("ready", flush=True)
-    sys.stdin.read()
 
 
 def follow(url: str, namespace: str, folder: str, module: str) -> None:
@@ -76,7 +77,6 @@ def follow(url: str, namespace: str, folder: str, module: str) -> None:
         application="bench",
         on_switch=lambda _: print(clock(), flush=True),
     )
-    sys.stdin.read()
 
 
 def raw(address: str, key: str) -> None:
@@ -85,18 +85,24 @@ def raw(address: str, key: str) -> None:
     bell.sendall(command("SUBSCRIBE", f"__keyspace@0__:{key}"))
     bell.recv(4096)
     print("ready", flush=True)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    threading.Thread(target=_fetch, args=(bell, fetch, key), daemon=True).start()
+
+
+def _fetch(bell: socket.socket, fetch: socket.socket, key: str) -> None:
     while bell.recv(4096):
         fetch.sendall(command("GET", key))
         read_bulk(fetch)
         print(clock(), flush=True)
 
 
-def _end_with_stdin() -> None:
-    import os
-
-    sys.stdin.read()
-    os._exit(0)
+def work(load: str) -> None:
+    """Do what the application does, until stdin ends."""
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    if load == "idle":
+        ended.wait()
+    while not ended.is_set():
+        sum(number * number for number in range(1000))
 
 
 def dial(address: str) -> socket.socket:
@@ -130,4 +136,7 @@ def read_bulk(link: socket.socket) -> bytes:
 
 
 if __name__ == "__main__":
-    {"agent": agent, "follow": follow, "raw": raw}[sys.argv[1]](*sys.argv[2:])
+    kind, load, *arguments = sys.argv[1:]
+    {"agent": agent, "follow": follow, "raw": raw}[kind](*arguments)
+    work(load)
+    os._exit(0)  # threads that wait for sockets end with it

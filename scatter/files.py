@@ -21,7 +21,7 @@ from scatter.locks import ForkSafeLock
 
 _PAUSE_S = 0.002
 _guard = ForkSafeLock()
-_held: dict[str, int] = {}
+_held: dict[tuple[int, int, str], int] = {}
 """Files that are locked by a thread of this process (record locks are between processes), and its
 pid: a forked child has what its parent had."""
 
@@ -96,11 +96,12 @@ def locked(path: Path, timeout_s: float) -> Iterator[bool]:
         Whether it is ours: if not, somebody else still has it.
 
     Raises:
-        OSError: The file cannot be opened.
+        OSError: The file cannot be opened, or there is no such directory.
 
     """
     deadline = time.monotonic() + timeout_s
-    name = os.path.realpath(path)
+    folder = os.stat(path.parent)  # known by that, whatever links lead to it
+    name = folder.st_dev, folder.st_ino, path.name
     while not _take(name):
         if time.monotonic() > deadline:
             yield False
@@ -117,7 +118,7 @@ def locked(path: Path, timeout_s: float) -> Iterator[bool]:
             _held.pop(name, None)
 
 
-def _take(name: str) -> bool:
+def _take(name: tuple[int, int, str]) -> bool:
     """Take a file for this thread; return whether no other one of this process has it."""
     with _guard:
         if _held.get(name) == os.getpid():

@@ -74,7 +74,7 @@ def _rewritten(nodes: Iterable[ast.stmt], rewrite: Rewrite | None) -> list[ast.s
     for node in nodes:
         new = rewrite(node)
         made += new if isinstance(new, list) else [new]
-    return made
+    return [ast.fix_missing_locations(node) for node in made]
 
 
 def target(bundle: Bundle, line: int, rewrite: Rewrite | None = None) -> list[ast.stmt]:
@@ -167,8 +167,10 @@ def not_compiled(bundle: Bundle, error: Exception) -> Refused:
 def _statements(source: str, line: int) -> list[ast.stmt]:
     """Return the statements of a definition, at the lines and columns they had."""
     indented = source[:1] in (" ", "\t")
-    tree = parse(f"if 1:\n{source}" if indented else source)
-    ast.increment_lineno(tree, line - 1 - indented)
+    above = line - 1 - indented
+    tree = parse(f"{chr(10) * above}{'if 1:' * indented}{chr(10) * indented}{source}")
+    if above < 0:
+        ast.increment_lineno(tree, above)
     first = tree.body[0]
     return first.body if indented and isinstance(first, ast.If) else tree.body
 
@@ -230,7 +232,7 @@ def _factory(given: Iterable[str], body: list[ast.stmt]) -> ast.Module:
     factory = module.body[0]
     assert isinstance(factory, ast.FunctionDef)
     factory.body = body
-    return ast.fix_missing_locations(module)
+    return module
 
 
 def _rename(code: CodeType, owner: tuple[str, str]) -> CodeType:

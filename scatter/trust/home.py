@@ -25,6 +25,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from scatter import files
@@ -51,11 +52,9 @@ def config_home() -> Path | None:
     """Return this user's directory for scatter; None if the user has no home."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
     if base.startswith("/"):  # others are to be ignored, says the XDG specification
-        return Path(base) / "scatter"
-    try:
-        return Path.home() / ".config" / "scatter"
-    except RuntimeError:
-        return None
+        return _in(base, "scatter")
+    user_home = os.path.expanduser("~")
+    return None if user_home == "~" else _in(user_home, ".config/scatter")
 
 
 def own_home() -> Path:
@@ -110,7 +109,12 @@ def _is_there(path: Path) -> bool:
 def places(name: str) -> tuple[Path, ...]:
     """Return where a file of trust is looked for, the machine's place first."""
     folders = (MACHINE, config_home())
-    return tuple(folder / name for folder in folders if folder is not None)
+    return tuple(_in(folder, name) for folder in folders if folder is not None)
+
+
+@lru_cache(32)
+def _in(folder: Path | str, name: str) -> Path:
+    return Path(folder) / name
 
 
 # the first key ---------------------------------------------------------------------------

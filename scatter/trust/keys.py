@@ -18,9 +18,14 @@ import hashlib
 import re
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from scatter.errors import Untrusted
 from scatter.trust import wire
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 ED25519 = "ssh-ed25519"
 SK_ED25519 = "sk-ssh-ed25519@openssh.com"
@@ -65,7 +70,7 @@ class PublicKey:
     @property
     def fingerprint(self) -> str:
         """Return `SHA256:…`, as `ssh-keygen -l` prints it."""
-        return f"SHA256:{wire.to_base64(hashlib.sha256(self.blob).digest()).rstrip('=')}"
+        return _fingerprint(self.blob)
 
     @property
     def key(self) -> PublicKey:
@@ -108,6 +113,11 @@ class PublicKey:
         _verify_ed25519(self.point, message, raw)
 
 
+@lru_cache(256)  # a key of every certificate that was met lately
+def _fingerprint(blob: bytes) -> str:
+    return f"SHA256:{wire.to_base64(hashlib.sha256(blob).digest()).rstrip('=')}"
+
+
 def cannot_sign(kind: str) -> Untrusted:
     """Return the refusal of a signature by a key of another kind."""
     return Untrusted(
@@ -136,14 +146,20 @@ def load() -> None:
 
 def _verify_ed25519(point: bytes, message: bytes, signature: bytes) -> None:
     from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     if len(signature) != 64:
         raise ValueError(f"expected 64 bytes, found {len(signature)}")
     try:
-        Ed25519PublicKey.from_public_bytes(point).verify(signature, message)
+        _ed25519(point).verify(signature, message)
     except InvalidSignature:
         raise ValueError("it does not fit the message") from None
+
+
+@lru_cache(64)
+def _ed25519(point: bytes) -> Ed25519PublicKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    return Ed25519PublicKey.from_public_bytes(point)
 
 
 def check_point(point: bytes) -> None:

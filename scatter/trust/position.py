@@ -44,6 +44,7 @@ class PositionFile:
         name = hashlib.sha256(f"{store}\0{namespace}".encode()).hexdigest()[:32]
         folder = state_home()
         self.path = folder / "positions" / f"{name}.json" if folder is not None else None
+        self._lock = self.path.with_suffix(".lock") if self.path is not None else Path()
         self._about = {"store": store, "namespace": namespace}
         self._was_told = False
 
@@ -55,7 +56,7 @@ class PositionFile:
         if self.path is None:
             return None
         try:
-            with locked(self.path.with_suffix(".lock"), PATIENCE_S):
+            with locked(self._lock, PATIENCE_S):
                 return self._read()
         except OSError:
             return self._read()  # no lock can be had where nothing can be written either
@@ -78,18 +79,21 @@ class PositionFile:
             Whether nothing is left to do: not if somebody else was writing just now.
 
         """
+        if self.path is None:
+            self._tell("this user has no home; set SCATTER_STATE to a directory")
+            return True
         try:
-            return self._write(position)
+            try:
+                return self._write(position)
+            except FileNotFoundError:  # the first one of all
+                make_folder(self.path.parent)
+                return self._write(position)
         except OSError as error:
             self._tell(f"{self.path} cannot be written: {error.strerror}")
             return True
 
     def _write(self, position: Position) -> bool:
-        if self.path is None:
-            self._tell("this user has no home; set SCATTER_STATE to a directory")
-            return True
-        make_folder(self.path.parent)
-        with locked(self.path.with_suffix(".lock"), PATIENCE_S) as is_ours:
+        with locked(self._lock, PATIENCE_S) as is_ours:
             if not is_ours:
                 return False
             kept = self._read()
@@ -106,7 +110,10 @@ class PositionFile:
         disk first (m). One small write is whole for whoever kills this process.
         """
         assert self.path is not None
-        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            size = 0
         if size != _SIZE_BYTES or len(data) > _SIZE_BYTES:
             write_whole(self.path, data.ljust(_SIZE_BYTES), durably=False)
             return

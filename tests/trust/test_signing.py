@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import pwd
 import socket
 import stat
 import subprocess
@@ -439,10 +440,11 @@ def test_a_relative_config_home_is_ignored_and_a_missing_one_is_none(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert home.config_home() == tmp_path / ".config" / "scatter"
 
-    def nobody() -> Path:
-        raise RuntimeError
+    def nobody(uid: int) -> pwd.struct_passwd:
+        raise KeyError(uid)
 
-    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
     assert home.config_home() is None
     assert home.places("allowed_signers") == (home.MACHINE / "allowed_signers",)
     with pytest.raises(UsageError, match="no home directory"):
