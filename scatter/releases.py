@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scatter import undo
 from scatter.bundle import Bundle, decode, digest_of, encode
-from scatter.errors import Conflict, NotFound, UsageError
+from scatter.errors import Conflict, NotFound, Refused, UsageError
 from scatter.log import Draft, Journal, Ledger
 from scatter.log.proposal import Proposal
 from scatter.log.versions import removals
@@ -151,6 +152,29 @@ class Releases:
         """
         return decode(self.journal.bundle(version.as_change()))
 
+    def before(self, asked: str) -> Version | None:
+        """Return the version before the live one; None if that is the first.
+
+        Raises:
+            NotFound: No such function, or the deployed code is live.
+
+        """
+        live = self.version(asked)
+        found = self.journal.versions(live.function, below=live.number, limit=1)
+        return found[0] if found else None
+
+    def live_bundles(self, states: Iterable[FunctionState]) -> dict[str, Bundle]:
+        """Return function → live bundle; those that are lost or cannot be read are left out."""
+        states = [state for state in states if state.version]
+        found = self.journal.bundles(state.live for state in states)
+        bundles = {}
+        for state in states:
+            try:
+                bundles[state.function] = decode(found[state.live.bundle])
+            except (KeyError, Refused):
+                continue
+        return bundles
+
     # changing ----------------------------------------------------------------------------
 
     def push(
@@ -275,12 +299,17 @@ class Releases:
         """Release the versions that `targets` names, given the functions that there are."""
 
         def make(ledger: Ledger) -> Draft | None:
-            known = _alive(ledger)
-            moves = {n: v for n, v in targets(known).items() if known[n].version != v}
-            changes = tuple(self._to_version(known[n], number) for n, number in moves.items())
-            return self._draft(action, changes, message) if changes else None
+            return self._to(targets, action, _alive(ledger), message)
 
         return self._append(make, dry_run=dry_run)
+
+    def _to(
+        self, targets: Targets, action: Action, known: Mapping[str, FunctionState], message: str
+    ) -> Draft | None:
+        """Return a draft that makes other versions live; None where nothing would change."""
+        moves = {n: v for n, v in targets(known).items() if known[n].version != v}
+        changes = tuple(self._to_version(known[n], number) for n, number in moves.items())
+        return self._draft(action, changes, message) if changes else None
 
     def _to_version(self, state: FunctionState, number: int) -> Change:
         if number == SHIPPED:
@@ -325,6 +354,39 @@ class Releases:
 
         message = message or (f"back to release {to}" if to is not None else "")
         return self._release("rollback", targets, message=message, dry_run=dry_run)
+
+    def undo(
+        self, *, message: str = "", force: bool = False, dry_run: bool = False
+    ) -> Release | None:
+        """Take back the newest release of this author that is still live.
+
+        What was live before it is live again. Rollbacks are not taken back: an undo after an undo
+        takes back the release before.
+
+        Args:
+            message: Why.
+            force: Take it back also where somebody else has released over a part of it.
+            dry_run: Do everything but write.
+
+        Returns:
+            The release, or what it would be.
+
+        Raises:
+            NotFound: There is no such release.
+            Conflict: Somebody else has released over a part of it since.
+
+        """
+
+        def make(ledger: Ledger) -> Draft | None:
+            known = _alive(ledger)
+            mine = undo.last_of(self.author, self.journal, known)
+            left = undo.left_of(mine, known, force=force)
+            targets = self._as_of(mine.sequence - 1, left)
+            note = message or f"undo of release {mine.sequence}"
+            return self._to(lambda _: targets, "rollback", known, note)
+
+        self.journal.catch_up()
+        return self._append(make, dry_run=dry_run)
 
     def _newest(self, known: Mapping[str, FunctionState]) -> list[str]:
         """Return the functions of the newest release that are not deleted."""

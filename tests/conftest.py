@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from linking import Lab
-from support import Edited, free_port
+from shells import Shell
+from support import ROOT, Edited, free_port
 
 from scatter import bases
 from scatter.errors import ScatterError
@@ -155,3 +156,24 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     made = Lab(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def shell(
+    redis_url: str,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Shell:
+    """Ann's terminal."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    environment = {
+        "SCATTER_REDIS_URL": redis_url,
+        "SCATTER_NAMESPACE": namespace,
+        "SCATTER_AUTHOR": "ann@example.org",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'agent'}",
+    }
+    monkeypatch.delenv("COLUMNS", raising=False)
+    return Shell(folder, environment, monkeypatch, capsys)

@@ -6,33 +6,28 @@ imports and the environment are tried on `python -m scatter` in a process of its
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import pty
 import re
-import select
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from support import ROOT, signed, start_python, wait_until
+from shells import PRICING, Done, Shell, finish
+from support import signed, start_python, wait_until
 
 from scatter._version import __version__
-from scatter.cli import main
 from scatter.cli.app import cli
-from scatter.cli.output import SCHEMA, ago, number_of, short
+from scatter.cli.output import ago, number_of, short
 from scatter.config import DEFAULT_NAMESPACE, DEFAULT_URL, SETTINGS
 from scatter.model import ProcessReport, Refusal
 from scatter.releases import Releases
@@ -41,51 +36,6 @@ from scatter.store.redis import RedisStore
 
 COMMANDS = cli.list_commands(click.Context(cli))
 NOBODY = "redis://127.0.0.1:1"  # a port that only root could listen on
-PRICING = """\
-import scatter
-
-RATE = 2
-
-
-def helper(x):
-    return x * RATE
-
-
-@scatter.track
-def score(x):
-    return helper(x)
-
-
-@scatter.track
-def rank(xs):
-    return sorted(xs, key=score)
-"""
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self, kind: str) -> Any:
-        """Return the document that was printed, of the kind expected."""
-        assert self.code == 0, self.err
-        found = json.loads(self.out)
-        assert set(found) == {"schema", "kind", kind}
-        assert (found["schema"], found["kind"]) == (SCHEMA, kind)
-        return found[kind]
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Wait for the end of a process, and return what it printed; one that hangs is killed."""
-    try:
-        return process.communicate(timeout=30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
 
 
 def read_until(process: subprocess.Popen[str], pattern: str) -> str:
@@ -103,112 +53,6 @@ def read_until(process: subprocess.Popen[str], pattern: str) -> str:
         patience.cancel()
         patience.join()
     raise AssertionError(f"no line like {pattern} in:\n{shown}")
-
-
-class Shell:
-    """A terminal in a project's directory, with the environment of one developer."""
-
-    def __init__(
-        self,
-        folder: Path,
-        environment: Mapping[str, str],
-        patch: pytest.MonkeyPatch,
-        capture: pytest.CaptureFixture[str],
-    ) -> None:
-        self.folder = folder
-        self.file = folder / "pricing.py"
-        self.file.write_text(PRICING)
-        self.environment = {**os.environ, **environment}
-        self._patch = patch
-        self._capture = capture
-
-    def __call__(self, *arguments: str, answer: str = "", **environment: str) -> Done:
-        """Run a command in this process."""
-        with self._patch.context() as patch:
-            for name, value in {**self.environment, **environment}.items():
-                patch.setenv(name, value)
-            patch.chdir(self.folder)
-            patch.setattr("sys.stdin", io.StringIO(answer))
-            self._capture.readouterr()
-            with pytest.raises(SystemExit) as ended:
-                main(arguments)
-        out, err = self._capture.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Done(ended.value.code, out, err)
-
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command in a process of its own."""
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options}
-        return subprocess.Popen(
-            [sys.executable, "-m", "scatter", *arguments],
-            cwd=self.folder,
-            env=options.pop("env", self.environment),
-            stderr=options.pop("stderr", subprocess.PIPE),
-            text=True,
-            **options,
-        )
-
-    def process(self, *arguments: str, **environment: str) -> Done:
-        """Run a command in a process of its own, to its end."""
-        with self.start(*arguments, env={**self.environment, **environment}) as process:
-            out, err = finish(process)
-        return Done(process.returncode, out, err)
-
-    def terminal(self, *arguments: str, columns: int = 80, **environment: str) -> Done:
-        """Run a command on a terminal; all that it shows is in `out`."""
-        ours, theirs = pty.openpty()
-        import fcntl
-        import termios
-
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        shown = b""
-        process = self.start(
-            *arguments,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**self.environment, "TERM": "xterm-256color", **environment},
-        )
-        os.close(theirs)
-        while select.select([ours], [], [], 20)[0]:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux says so when the last process has closed its side
-                break
-            if not piece:
-                break
-            shown += piece
-        os.close(ours)
-        return Done(process.wait(20), shown.decode().replace("\r\n", "\n"), "")
-
-    def edit(self, old: str, new: str) -> None:
-        """Save the file with one thing changed."""
-        text = self.file.read_text()
-        assert old in text
-        fresh = self.file.with_suffix(".tmp")
-        fresh.write_text(text.replace(old, new))
-        fresh.replace(self.file)
-
-
-@pytest.fixture
-def shell(
-    redis_url: str,
-    namespace: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Shell:
-    """Ann's terminal."""
-    folder = tmp_path / "shop"
-    folder.mkdir()
-    environment = {
-        "SCATTER_REDIS_URL": redis_url,
-        "SCATTER_NAMESPACE": namespace,
-        "SCATTER_AUTHOR": "ann@example.org",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'agent'}",
-    }
-    monkeypatch.delenv("COLUMNS", raising=False)
-    return Shell(folder, environment, monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -520,7 +364,7 @@ def test_diff_shows_what_the_live_version_changed(pushed: Shell) -> None:
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[:5] == [
         "--- pricing:score v1",
-        "+++ pricing:score v2",
+        "+++ pricing:score v2 (live)",
         "@@ -1,4 +1,4 @@",
         "-RATE = 2",
         "+RATE = 3",
@@ -540,7 +384,7 @@ def test_diff_of_a_first_version_is_against_nothing(pushed: Shell) -> None:
     done = pushed("diff", "rank")
 
     assert done.code == 0
-    assert done.out.startswith("--- /dev/null\n+++ pricing:rank v1\n")
+    assert done.out.startswith("--- /dev/null\n+++ pricing:rank v1 (live)\n")
 
 
 def test_names_are_looked_up_by_their_short_form_and_ambiguity_lists_the_candidates(
@@ -1432,8 +1276,9 @@ def test_everything_that_lists_has_json(pushed: Shell) -> None:
     shown = pushed("show", "score", "--json").json("version")
     assert shown["number"] == 2
     assert shown["source"].startswith("RATE = 3\n")
-    diff = pushed("diff", "score", "--json").json("diff")
-    assert (diff["function"], diff["old"], diff["new"]) == ("pricing:score", 1, 2)
+    (diff,) = pushed("diff", "score", "--json").json("diffs")
+    assert (diff["function"], diff["old"], diff["new"]) == ("pricing:score", "v1", "v2 (live)")
+    assert (diff["added"], diff["removed"]) == (1, 1)
     assert "-RATE = 2" in diff["lines"]
     status = pushed("status", "--json").json("status")
     assert (status["sequence"], len(status["functions"]), status["processes"]) == (2, 2, [])

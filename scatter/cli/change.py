@@ -27,7 +27,6 @@ from scatter.errors import PartialRelease, ScatterError, UsageError
 from scatter.names import printable, resolve
 
 if TYPE_CHECKING:
-    from scatter.bundle import Bundle
     from scatter.model import FunctionState, Release
     from scatter.releases import Candidate, Releases
     from scatter.workspace import Explanation, Workspace
@@ -102,7 +101,7 @@ def push_(
     changed = {
         n: v for n, v in pushed.versions.items() if n not in before or before[n].version != v
     }
-    live = _live_bundles(releases, [before[n] for n in changed if n in before])
+    live = releases.live_bundles([before[n] for n in changed if n in before])
     explained = {n: workspace.explain(n, live.get(n)) for n in changed}
     if as_json:
         sequence = pushed.release and pushed.release.sequence
@@ -148,7 +147,7 @@ def _chosen(
     built = workspace.functions
     names = [resolve(name, built) for name in only] or list(built)
     known = releases.functions()
-    live = _live_bundles(releases, [known[n] for n in names if n in known])
+    live = releases.live_bundles([known[n] for n in names if n in known])
     return [
         Candidate(
             bundle=replace(built[n].bundle, allow=allow), lines=built[n].lines, file=built[n].file
@@ -158,14 +157,6 @@ def _chosen(
         or not workspace.is_same(built[n].bundle, live[n])
         or (only and n in names and allow != live[n].allow)
     ]
-
-
-def _live_bundles(releases: Releases, states: list[FunctionState]) -> dict[str, Bundle]:
-    """Return the live bundles of functions, by name; those that the store has lost are left out."""
-    from scatter.bundle import decode
-
-    found = releases.journal.bundles(state.live for state in states if state.version)
-    return {s.function: decode(found[s.live.bundle]) for s in states if s.live.bundle in found}
 
 
 def _with_called(names: list[str], built: Any, live: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scatter.config import Settings
     from scatter.model import FunctionState
     from scatter.releases import Releases
-    from scatter.workspace import AtHead, Live
+    from scatter.workspace import AtHead
 
 _MOST = 10
 """How many functions are listed."""
@@ -29,28 +29,16 @@ def compare(
 
     """
     try:
-        from scatter.workspace import compare_with_head
+        from scatter.workspace import Live, compare_with_head
 
-        live = dict(_live(releases, functions))
+        live = {
+            name: Live(bundle=bundle, file=functions[name].live.file)
+            for name, bundle in releases.live_bundles(functions.values()).items()
+        }
         here = Path.cwd()
         return compare_with_head(here, live, paths=settings.paths, track=settings.track), ""
     except Exception as error:  # whatever it is: this is the last thing that status is asked for
         return None, str(error) if isinstance(error, ScatterError) else repr(error)
-
-
-def _live(releases: Releases, functions: Mapping[str, FunctionState]) -> Iterator[tuple[str, Live]]:
-    """Yield the live versions that the store has and that can be read."""
-    from scatter.bundle import decode
-    from scatter.workspace import Live
-
-    states = [state for state in functions.values() if state.version]
-    found = releases.journal.bundles(state.live for state in states)
-    for state in states:
-        try:
-            bundle = decode(found[state.live.bundle])
-        except (KeyError, ScatterError):
-            continue
-        yield state.function, Live(bundle=bundle, file=state.live.file)
 
 
 def fields(

@@ -1,32 +1,27 @@
-"""Commands that only look: list, log, show, diff, config."""
+"""Commands that only look: list, log, show, config."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scatter.cli.app import as_json, client_of, complete_function, settings_of
+from scatter.cli.code import text_of
 from scatter.cli.output import (
     ago,
     data,
     data_json,
-    diff_lines,
     number_of,
     say,
     short,
     source,
     table,
-    visible,
     who,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from scatter.bundle import Bundle
     from scatter.model import FunctionState, Release, Version
     from scatter.releases import Releases
 
@@ -186,75 +181,6 @@ def show_(ctx: click.Context, name: str, number: int | None, as_json: bool) -> N
         + (f": {version.message}" if version.message else "")
     )
     source(text_of(bundle))
-
-
-def text_of(bundle: Bundle) -> str:
-    """Return a bundle as one text: what travels with the function, then the function.
-
-    What travels from other modules comes first, each under its module's name.
-    """
-    parts = list(_travelling(bundle))
-    items = [item for part in bundle.parts for item in part.items]
-    tracked = [item.source for item in items if item.kind == "tracked"]
-    live = [item.name for item in items if item.kind == "state"]
-    if bundle.python:
-        captured = [item.name for item in (*items, *bundle.cells) if item.pickle]
-        parts.append(f"# captured for {bundle.python}: {', '.join(captured) or 'the function'}")
-    if live:
-        parts.append(f"# used live: {', '.join(live)}")
-    if tracked:
-        parts.append(f"# calls tracked: {', '.join(tracked)}")
-    return "\n\n".join([*parts, bundle.source])
-
-
-def _travelling(bundle: Bundle) -> Iterator[str]:
-    own, *others = bundle.parts or (None,)
-    for part in (*others, own) if own is not None else ():
-        sources = [item.source for item in part.items if item.source and item.kind != "tracked"]
-        if sources and part is not own:
-            yield f"# from {part.module}"
-        yield from sources
-
-
-@click.command()
-@click.argument("name", shell_complete=complete_function)
-@click.argument("old", type=int, required=False)
-@click.argument("new", type=int, required=False)
-@as_json
-@click.pass_context
-def diff_(ctx: click.Context, name: str, old: int | None, new: int | None, as_json: bool) -> None:
-    """Compare two versions of function NAME. Without numbers: the live one with the one before.
-
-    \b
-    scatter diff score               what the live version changed
-    scatter diff score 3             version 3 against the live one
-    scatter diff score 3 5           version 3 against version 5
-    """
-    releases = client_of(ctx).releases
-    later = releases.version(name, new)
-    earlier = _earlier(releases, later, old)
-    texts = [text_of(releases.fetch(v)) if v else "" for v in (earlier, later)]
-    names = [f"{later.function} v{v.number}" if v else "/dev/null" for v in (earlier, later)]
-    if as_json:
-        body = {"function": later.function, "old": earlier and earlier.number, "new": later.number}
-        data_json("diff", body | {"lines": _plain_diff(texts, names)})
-        return
-    if sys.stdout.isatty():
-        texts = ["\n".join(map(visible, text.split("\n"))) for text in texts]
-    lines = list(diff_lines(texts[0], texts[1], names[0], names[1]))
-    data("\n".join(lines)) if lines else say("No difference.")
-
-
-def _plain_diff(texts: list[str], names: list[str]) -> list[str]:
-    return [click.unstyle(line) for line in diff_lines(texts[0], texts[1], names[0], names[1])]
-
-
-def _earlier(releases: Releases, later: Version, old: int | None) -> Version | None:
-    """Return the version to compare with; None when there is nothing before the first."""
-    if old is not None:
-        return releases.version(later.function, old)
-    before = releases.journal.versions(later.function, below=later.number, limit=1)
-    return before[0] if before else None
 
 
 @click.command()

@@ -12,7 +12,8 @@ Invariants
 from scatter.workspace.changes import Changed, Changes, Note, Problem, Vanished
 from scatter.workspace.compare import count_lines, diff_lines, same_bundle
 from scatter.workspace.explain import Explanation, Piece
-from scatter.workspace.head import AtHead, Live, compare_with_head
+from scatter.workspace.head import AtHead, Live, compare_with_head, top_of
+from scatter.workspace.patch import Patch, make_patch
 from scatter.workspace.strangers import Stranger
 from scatter.workspace.workspace import SETTLE_S, Workspace
 
@@ -24,6 +25,7 @@ __all__ = [
     "Explanation",
     "Live",
     "Note",
+    "Patch",
     "Piece",
     "Problem",
     "Stranger",
@@ -32,5 +34,7 @@ __all__ = [
     "compare_with_head",
     "count_lines",
     "diff_lines",
+    "make_patch",
     "same_bundle",
+    "top_of",
 ]

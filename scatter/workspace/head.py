@@ -1,12 +1,12 @@
-"""What git HEAD holds of the functions that are live: the commit is read, the working tree is not.
+"""What a commit holds of the functions that are live: it is read, the working tree is not.
 
-The Python files of HEAD are unpacked into a temporary directory and read there as a push would read
-them. Not here: what is live (`scatter.releases`), what to say about it (`scatter.cli.in_git`).
+Its Python files are unpacked into a temporary directory and read there as a push would read them.
+Not here: what is live (`scatter.releases`), what to say about it (`scatter.cli.in_git`).
 
 Invariants
 1. Nothing of the project is run or imported, and nothing is written into its directory.
 2. Only the modules of live functions are parsed, and what those reach.
-3. That a function is not in HEAD is said only of what could be read; else it is unclear.
+3. That a function is not in it is said only of what could be read; else it is unclear.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class AtHead:
         differs: Functions that it has with other code.
         missing: Functions that it does not have.
         unclear: Function → why nothing can be said of it.
+        bundles: Function → its code there, of those that are the same or differ.
 
     """
 
@@ -62,6 +63,7 @@ class AtHead:
     differs: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unclear: Mapping[str, str] = field(default_factory=dict)
+    bundles: Mapping[str, Bundle] = field(default_factory=dict, compare=False, repr=False)
 
 
 def compare_with_head(
@@ -70,32 +72,41 @@ def compare_with_head(
     *,
     paths: Iterable[str] = (".",),
     track: Sequence[str] = (),
+    revision: str = "HEAD",
 ) -> AtHead | None:
-    """Compare live functions with what the commit that is checked out holds.
+    """Compare live functions with what a commit holds, by default the one that is checked out.
 
     Args:
         here: Where to look for the working tree.
         live: Function → its live version.
         paths: What is pushed by default, relative to `here`.
         track: Patterns of modules of which every function is tracked.
+        revision: The commit, as git understands it.
 
     Returns:
-        None if `here` is in no working tree, or there is no git, or no commit.
+        None if `here` is in no working tree, or there is no git, or no such commit.
 
     Raises:
         ScatterError: git fails, or takes too long.
 
     """
-    found = _git(here, "rev-parse", "--show-toplevel", "HEAD", quietly=True).splitlines()
-    if len(found) != 2:
+    verify = "--verify", "--end-of-options", f"{revision}^{{commit}}"
+    top, found = top_of(here), _git(here, "rev-parse", *verify, quietly=True)
+    if top is None or not found:
         return None
-    top, commit = Path(os.fsdecode(found[0])), found[1].decode("ascii", "replace")
+    commit = found.strip().decode("ascii")
     with tempfile.TemporaryDirectory(prefix="scatter-head-") as folder:
         copy = Path(folder).resolve()
         (copy / ".git").mkdir()  # the mark of a project's directory
-        tree = _Tree(copy, top, _unpack(_git(top, "archive", "HEAD", "--", "*.py"), copy))
+        tree = _Tree(copy, top, _unpack(_git(top, "archive", commit, "--", "*.py"), copy))
         places = [top / (here / path).resolve() for path in paths]
         return _compare(tree, commit, live, [p for p in map(tree.at, places) if p], track)
+
+
+def top_of(here: Path) -> Path | None:
+    """Return the top of the working tree that a directory is in; None if it is in none."""
+    found = _git(here, "rev-parse", "--show-toplevel", quietly=True)
+    return Path(os.fsdecode(found.strip(b"\n"))) if found else None
 
 
 def _git(folder: Path, *arguments: str, quietly: bool = False) -> bytes:
@@ -187,14 +198,18 @@ def _compare(
     again = _read(tree, absent, roots, [*track, *_modules_of(absent)])  # pushed with --track?
     kinds: dict[str, list[str]] = {"same": [], "differs": [], "missing": []}
     unclear: dict[str, str] = {}
+    bundles: dict[str, Bundle] = {}
     for name, one in live.items():
         reading = again if name in absent else read
+        if name in reading.functions:
+            bundles[name] = reading.functions[name].bundle
         kind, why = reading.kind(name, one.bundle, [tree.label(path) for path in files[name]])
         if why:
             unclear[name] = why
         else:
             kinds[kind].append(name)
-    return AtHead(commit=commit, unclear=unclear, **{k: tuple(v) for k, v in kinds.items()})
+    listed = {kind: tuple(names) for kind, names in kinds.items()}
+    return AtHead(commit=commit, unclear=unclear, bundles=bundles, **listed)
 
 
 def _modules_of(files: Mapping[str, list[Path]]) -> Iterator[str]:
@@ -210,7 +225,7 @@ class _Reading:
         self._problems = problems
 
     def kind(self, name: str, bundle: Bundle, labels: Sequence[str]) -> tuple[str, str]:
-        """Return how a live function compares with HEAD, or "" and why that is unclear.
+        """Return how a live function compares with the commit, or "" and why that is unclear.
 
         Args:
             name, bundle: The function.

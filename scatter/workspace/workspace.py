@@ -159,6 +159,25 @@ class Workspace:
             if len(owners) == 1 and name in self._last
         }
 
+    @property
+    def project(self) -> Path:
+        """The directory to which the names of files are relative."""
+        return self._project
+
+    @property
+    def known_files(self) -> Iterator[Path]:
+        """Every file of the project that was looked at."""
+        return (path for path in self._files if path.is_relative_to(self._project))
+
+    def file_of(self, function: str) -> Path | None:
+        """Return the file of one of `functions`; None if it is none of them."""
+        owners = self._owners.get(function, set())
+        return next(iter(owners)) if len(owners) == 1 else None
+
+    def module_file(self, module: str, beside: Path) -> Path | None:
+        """Return the file of a module of the project, as the file `beside` would import it."""
+        return self._modules.path_of(module, self._modules.root_of(beside))
+
     def is_same(self, one: Bundle, other: Bundle) -> bool:
         """Return whether two bundles are the same code; what is tracked is no part of its class."""
         return same_bundle(one, other, self.is_tracked)

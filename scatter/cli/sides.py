@@ -1,0 +1,208 @@
+"""What code can be compared with: what is live, a version, the working tree, a git revision.
+
+Not here: showing it (`scatter.cli.diff`). Invariant: the store is asked only for what is in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scatter.errors import NotFound, UsageError
+from scatter.names import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scatter.bundle import Bundle
+    from scatter.config import Settings
+    from scatter.model import FunctionState
+    from scatter.releases import Releases
+    from scatter.workspace import AtHead, Live, Workspace
+
+LIVE, TREE, BEFORE = "live", "tree", "before"
+_VERSION = re.compile(r"v?(\d+)")
+_GIT = "git:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a comparison.
+
+    Attributes:
+        name: What it is, for people.
+        bundles: Function → its code there; functions that it does not have are left out.
+        names: Function → which code that is, where it is more than `name` says.
+        unclear: Function → why nothing can be said of it there.
+
+    """
+
+    name: str
+    bundles: Mapping[str, Bundle]
+    names: Mapping[str, str] = field(default_factory=dict)
+    unclear: Mapping[str, str] = field(default_factory=dict)
+
+    def name_of(self, function: str) -> str:
+        """Return which code of a function this is, for people."""
+        return self.names.get(function, self.name)
+
+
+class Sides:
+    """Reads sides, each thing once."""
+
+    def __init__(self, releases: Releases, settings: Settings) -> None:
+        """Read nothing yet.
+
+        Args:
+            releases: Of the namespace.
+            settings: Which files are the working tree's.
+
+        """
+        self._releases = releases
+        self._settings = settings
+
+    @cached_property
+    def known(self) -> Mapping[str, FunctionState]:
+        """What the log says of every function."""
+        return self._releases.functions()
+
+    @cached_property
+    def tree(self) -> Workspace:
+        """The working tree.
+
+        Raises:
+            UsageError: No function in it is tracked.
+
+        """
+        from scatter.cli.explain import open_workspace
+
+        paths = tuple(Path(path) for path in self._settings.paths)
+        return open_workspace(paths, self._settings.track, secrets=True)
+
+    def find(self, asked: str, words: Iterable[str]) -> str:
+        """Return the full name of a function, wherever the words look for it.
+
+        Raises:
+            NotFound: There is no such function.
+
+        """
+        words = {*words}
+        names = {*self.tree.functions} if words & {TREE} else set[str]()
+        if words & {LIVE, BEFORE} or any(map(_VERSION.fullmatch, words)) or not names:
+            names |= self.known.keys()
+        return resolve(asked, names)
+
+    def everything(self, words: Iterable[str]) -> list[str]:
+        """Return every function that the words may have, sorted."""
+        words = {*words}
+        in_tree = self.tree.functions.keys() if TREE in words else set[str]()
+        in_log = self.known.keys() if words - {TREE} else set[str]()
+        return sorted(in_tree | in_log)
+
+    def read(self, word: str, functions: Iterable[str]) -> Side:
+        """Return the side that a word names.
+
+        Args:
+            word: `live`, `tree`, `before` (the version before the live one), a version number, or
+                a git revision.
+            functions: Full names.
+
+        Raises:
+            UsageError: It is none of these.
+            NotFound: There is no such version.
+
+        """
+        functions = [*functions]
+        if word == LIVE:
+            return self._live(functions)
+        if word == TREE:
+            built = self.tree.functions
+            return Side(
+                name="working tree",
+                bundles={name: built[name].bundle for name in functions if name in built},
+            )
+        number = _VERSION.fullmatch(word)
+        if word == BEFORE or number:
+            return self._versions(int(number[1]) if number else None, functions)
+        return self._commit(word.removeprefix(_GIT), functions)
+
+    def _live(self, functions: list[str]) -> Side:
+        states = [self.known[name] for name in functions if name in self.known]
+        return Side(
+            name=LIVE,
+            bundles=self._releases.live_bundles(states),
+            names={s.function: f"v{s.version} (live)" for s in states if s.version},
+        )
+
+    def _versions(self, number: int | None, functions: list[str]) -> Side:
+        """Return one version of each function; without a number the one before its live one."""
+        found: dict[str, Bundle] = {}
+        names: dict[str, str] = {}
+        for name in functions:
+            version = (
+                self._releases.version(name, number)
+                if number is not None
+                else self._releases.before(name)
+            )
+            if version is not None:
+                found[name], names[name] = self._releases.fetch(version), f"v{version.number}"
+        return Side(name=f"v{number}" if number else "nothing", bundles=found, names=names)
+
+    def _commit(self, revision: str, functions: list[str]) -> Side:
+        at = self.commit(revision, functions)
+        if at is None:
+            raise UsageError(
+                f"Expected `live`, `tree`, a version such as 3, or a git revision; found "
+                f"{revision!r}, which is none here."
+            )
+        name = f"{revision} {at.commit[:8]}" if not at.commit.startswith(revision) else revision
+        return Side(name=name, bundles=at.bundles, unclear=at.unclear)
+
+    def commit(self, revision: str, functions: Iterable[str]) -> AtHead | None:
+        """Return how a commit compares with what is live, or is in the working tree if nothing is.
+
+        Returns:
+            None if there is no such commit.
+
+        """
+        from scatter.workspace import compare_with_head
+
+        here, settings = Path.cwd(), self._settings
+        asked = {name: one for name in functions if (one := self._known_code(name))}
+        return compare_with_head(
+            here, asked, paths=settings.paths, track=settings.track, revision=revision
+        )
+
+    def live_code(self) -> dict[str, Live]:
+        """Return function → its live version, of all that have one that can be read."""
+        from scatter.workspace import Live
+
+        found = self._releases.live_bundles(self.known.values())
+        return {n: Live(bundle=b, file=self.known[n].live.file) for n, b in found.items()}
+
+    @property
+    def track(self) -> tuple[str, ...]:
+        """Patterns of modules of which every function is tracked."""
+        return tuple(self._settings.track)
+
+    def _known_code(self, name: str) -> Live | None:
+        """Return code of a function, and where it is from: what a commit is searched for."""
+        from scatter.workspace import Live
+
+        if "tree" in self.__dict__ and (built := self.tree.functions.get(name)):
+            return Live(bundle=built.bundle, file=built.file)
+        state = self.known.get(name)
+        bundle = self._releases.live_bundles([state]).get(name) if state else None
+        return Live(bundle=bundle, file=state.live.file) if bundle and state else None
+
+
+def not_there(function: str, old: Side, new: Side) -> NotFound:
+    """Return the error for a function that neither side has."""
+    return NotFound(
+        f"Neither {old.name_of(function)} nor {new.name_of(function)} has `{function}`.",
+        name=function,
+    )
