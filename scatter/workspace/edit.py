@@ -9,15 +9,19 @@ import ast
 import difflib
 import io
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeGuard
 
-from scatter.analysis import ModuleSource, same_code
+from scatter.analysis import ModuleSource
+from scatter.analysis.records import Definition
 from scatter.bundle import Bundle, Item, Part
 from scatter.errors import ScatterError
 from scatter.names import module_of_file
 from scatter.workspace import files
+from scatter.workspace.compare import same_item
 
 _BROUGHT = frozenset({"function", "class", "import", "constant", "state"})
 
@@ -35,20 +39,33 @@ class _Change:
     text: str
 
 
-@dataclass(slots=True)
+@dataclass
 class FileEdit:
-    """What one file is to become."""
+    """What one file is to become.
+
+    Attributes:
+        path: The file.
+        raw: Its bytes as they are.
+        source: What is read in them.
+        is_tracked: Whether the method at a key is tracked: it is no part of its class.
+
+    """
 
     path: Path
     raw: bytes
     source: ModuleSource
+    is_tracked: Callable[[str], bool]
     _changes: list[_Change] = field(default_factory=list)
-    _fixed: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Name → its text, and the function on whose account it is that."""
+    _fixed: dict[str, tuple[Item, str]] = field(default_factory=dict)
+    """Name → what it is to be, and the function on whose account."""
 
     @classmethod
-    def read(cls, path: Path) -> FileEdit:
+    def read(cls, path: Path, is_tracked: Callable[[str, str], bool]) -> FileEdit:
         """Read a file.
+
+        Args:
+            path: The file.
+            is_tracked: As in the attributes, given the module too.
 
         Raises:
             CannotBring: It cannot be read, or is no Python.
@@ -60,7 +77,11 @@ class FileEdit:
             source = ModuleSource(text, name=module_of_file(path), file=path.name)
         except (OSError, SyntaxError) as error:
             raise CannotBring(f"{path.name} cannot be read: {error}") from error
-        return cls(path, raw, source)
+        return cls(path, raw, source, partial(is_tracked, source.name))
+
+    @cached_property
+    def _tree(self) -> ast.Module:
+        return ast.parse(self.source.text)
 
     def copy(self) -> FileEdit:
         """Return the same, to be changed on its own."""
@@ -76,7 +97,7 @@ class FileEdit:
     def pin(self, item: Item, function: str) -> None:
         """Keep a definition as it is: a function is live with it."""
         if item.kind in _BROUGHT and item.name not in self._fixed:
-            self._fixed[item.name] = (item.source, function)
+            self._fixed[item.name] = (item, function)
 
     def place_of(self, name: str, part: Part, bundle: Bundle) -> int | None:
         """Return the line in front of which a new name is put: its first user's; None: at the end.
@@ -92,7 +113,7 @@ class FileEdit:
         function = self.source.functions.get(_key(bundle))
         if function is not None and part is bundle.parts[0]:
             lines.append(function.line)
-        return _statement_at(self.source.text, min(lines)) if lines else None
+        return self._statement_at(min(lines)) if lines else None
 
     def bring(self, item: Item, function: str, place: int | None) -> None:
         """Have the file hold an item.
@@ -110,19 +131,24 @@ class FileEdit:
             return
         before = self._fixed.get(item.name)
         if before is not None:
-            if before[0] != item.source and not same_code(before[0], item.source):
+            if not same_item(before[0], item, self.is_tracked):
                 raise CannotBring(f"`{item.name}` is live in another form with `{before[1]}`")
             return
-        self._fixed[item.name] = (item.source, function)
+        self._fixed[item.name] = (item, function)
         there = self.source.definitions.get(item.name)
         if there is None:
             self._add(item, place)
-        elif there.source != item.source and not same_code(there.source, item.source):
+        elif not self._is_same(item, there):
             self._replace(item, there.source, there.line)
+
+    def _is_same(self, item: Item, there: Definition) -> bool:
+        if "import" in (item.kind, there.kind):
+            return item.source == there.source
+        return same_item(replace(item, source=there.source), item, self.is_tracked)
 
     def _add(self, item: Item, place: int | None) -> None:
         if item.kind == "import":
-            line = _after_imports(self.source.text)
+            line = self._after_imports()
             self._changes.append(_Change(line, line, f"{item.source}\n"))
             return
         line = place or self.source.text.count("\n") + 1
@@ -133,7 +159,10 @@ class FileEdit:
     def _replace(self, item: Item, old: str, line: int) -> None:
         if item.kind == "state":
             return  # what runs keeps its own: the file may say something else
-        if item.kind == "class" and self.source.bare_class(item.name).source != old:
+        if item.kind == "class" and any(
+            key.startswith(f"{item.name}.") and self.is_tracked(key)
+            for key in self.source.functions
+        ):
             raise CannotBring(f"class `{item.name}` differs, and has tracked methods")
         if item.kind == "import":
             self._replace_import(item, line)
@@ -142,7 +171,8 @@ class FileEdit:
 
     def _replace_import(self, item: Item, line: int) -> None:
         """Have another import bind a name; the others of its statement stay."""
-        node = next((n for n in _imports(self.source.text) if n.lineno == line), None)
+        nodes = (node for node in ast.walk(self._tree) if _is_import(node))
+        node = next((n for n in nodes if n.lineno == line), None)
         if node is None:
             raise CannotBring(f"the import of `{item.name}` depends on something, and differs")
         left = [a for a in node.names if (a.asname or a.name.partition(".")[0]) != item.name]
@@ -153,7 +183,7 @@ class FileEdit:
         indent = " " * node.col_offset
         self._put(line, (node.end_lineno or line) + 1, f"{indent}{kept}{indent}{item.source}")
 
-    def bring_function(self, bundle: Bundle, function: str) -> None:
+    def bring_function(self, bundle: Bundle) -> None:
         """Have the file hold the function itself.
 
         Raises:
@@ -171,7 +201,25 @@ class FileEdit:
         else:
             end = self.source.text.count("\n") + 1
             self._changes.append(_Change(end, end, f"\n\n{bundle.source}\n"))
-        self._fixed[bundle.qualname] = (bundle.source, function)
+
+    def _statement_at(self, line: int) -> int:
+        """Return the first line of the top-level statement that a line belongs to."""
+        for node in self._tree.body:
+            decorators = getattr(node, "decorator_list", [])
+            first: int = min([node.lineno, *(d.lineno for d in decorators)])
+            if first <= line <= (node.end_lineno or node.lineno):
+                return first
+        return line
+
+    def _after_imports(self) -> int:
+        """Return the line behind the imports at the top; behind the docstring if there are none."""
+        after = 1
+        for number, node in enumerate(self._tree.body):
+            is_docstring = not number and isinstance(node, ast.Expr)
+            if not (is_docstring or _is_import(node)):
+                break
+            after = (node.end_lineno or node.lineno) + 1
+        return after
 
     def _put(self, first: int, last: int, text: str) -> None:
         for one in self._changes:
@@ -225,28 +273,5 @@ def _key(bundle: Bundle) -> str:
     return bundle.function.partition(":")[2] or bundle.qualname
 
 
-def _imports(text: str) -> Iterator[ast.Import | ast.ImportFrom]:
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield node
-
-
-def _statement_at(text: str, line: int) -> int:
-    """Return the first line of the top-level statement that a line belongs to."""
-    for node in ast.parse(text).body:
-        decorators = getattr(node, "decorator_list", [])
-        first: int = min([node.lineno, *(d.lineno for d in decorators)])
-        if first <= line <= (node.end_lineno or node.lineno):
-            return first
-    return line
-
-
-def _after_imports(text: str) -> int:
-    """Return the line behind the imports at the top; behind the docstring if there are none."""
-    after = 1
-    for number, node in enumerate(ast.parse(text).body):
-        is_docstring = not number and isinstance(node, ast.Expr)
-        if not (is_docstring or isinstance(node, (ast.Import, ast.ImportFrom))):
-            break
-        after = (node.end_lineno or node.lineno) + 1
-    return after
+def _is_import(node: ast.AST) -> TypeGuard[ast.Import | ast.ImportFrom]:
+    return isinstance(node, (ast.Import, ast.ImportFrom))

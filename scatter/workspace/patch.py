@@ -92,13 +92,30 @@ def _edited(
             if built is not None and is_there:
                 _pin(workspace, one.bundle, name, edits)
             continue
-        saved = {path: edit.copy() for path, edit in edits.items()}
+        own = _Own(edits)
         try:
-            _bring(workspace, one, name, edits)
-            brought.append(name)
+            _bring(workspace, one, name, own)
         except CannotBring as reason:
-            edits, left[name] = saved, str(reason)
+            left[name] = str(reason)
+        else:
+            edits |= own
+            brought.append(name)
     return edits, brought
+
+
+class _Own(dict[Path, FileEdit]):
+    """Edits that count only when all of them could be made."""
+
+    def __init__(self, edits: Mapping[Path, FileEdit]) -> None:
+        super().__init__()
+        self._edits = edits
+
+    def __contains__(self, path: object) -> bool:
+        return super().__contains__(path) or path in self._edits
+
+    def __missing__(self, path: Path) -> FileEdit:
+        self[path] = self._edits[path].copy()
+        return self[path]
 
 
 def _pin(workspace: Workspace, bundle: Bundle, name: str, edits: dict[Path, FileEdit]) -> None:
@@ -107,7 +124,7 @@ def _pin(workspace: Workspace, bundle: Bundle, name: str, edits: dict[Path, File
     for part in bundle.parts if file is not None else ():
         path = _path_of(workspace, part, bundle, file)
         if path is not None:
-            edit = _edit(edits, path)
+            edit = _edit(workspace, edits, path)
             for item in part.items:
                 edit.pin(item, name)
 
@@ -129,15 +146,15 @@ def _bring(workspace: Workspace, one: Live, name: str, edits: dict[Path, FileEdi
         path = _path_of(workspace, part, bundle, file)
         if path is None:
             raise CannotBring(f"{part.module} is no module of this project")
-        edit = _edit(edits, path)
+        edit = _edit(workspace, edits, path)
         for item in part.items:
             edit.bring(item, name, edit.place_of(item.name, part, bundle))
-    _edit(edits, file).bring_function(bundle, name)
+    _edit(workspace, edits, file).bring_function(bundle)
 
 
-def _edit(edits: dict[Path, FileEdit], path: Path) -> FileEdit:
+def _edit(workspace: Workspace, edits: dict[Path, FileEdit], path: Path) -> FileEdit:
     if path not in edits:
-        edits[path] = FileEdit.read(path)
+        edits[path] = FileEdit.read(path, workspace.is_tracked)
     return edits[path]
 
 
