@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from scatter.api import cleanup, functions, get, init, push, release, rollback
     from scatter.ext.fastapi import integrate_app
+    from scatter.ext.jupyter import load_ipython_extension
     from scatter.model import Release, Version
     from scatter.tracked import Tracked
     from scatter.whole import track_module
@@ -41,6 +42,7 @@ _LAZY = {
     "get": "scatter.api",
     "init": "scatter.api",
     "integrate_app": "scatter.ext.fastapi",
+    "load_ipython_extension": "scatter.ext.jupyter",
     "push": "scatter.api",
     "release": "scatter.api",
     "rollback": "scatter.api",
@@ -67,6 +69,7 @@ __all__ = [
     "get",
     "init",
     "integrate_app",
+    "load_ipython_extension",
     "push",
     "release",
     "rollback",

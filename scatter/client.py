@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scatter import apply, verbs
 from scatter.analysis import FunctionSource, ModuleSource
@@ -39,6 +39,9 @@ from scatter.releases import Candidate, Releases, deployed_is_live
 from scatter.slot import Linked, Slot
 from scatter.store import open_store
 from scatter.verbs import tracked_name
+
+if TYPE_CHECKING:
+    from scatter.display import Diff
 
 
 class Client:
@@ -276,6 +279,17 @@ class Client:
             self.registry.dress(slot.name)
             verbs.attach(slot.function, slot.name)
         return slot.function
+
+    def diff(self, asked: str, old: int | None, new: int | None) -> Diff:
+        """Return what differs between two versions; as `scatter.verbs.Verbs.diff`."""
+        from scatter.bundle.text import text_of
+        from scatter.display import Diff
+
+        later = self.releases.version(asked, new)
+        earlier = self.releases.before(later) if old is None else self.releases.version(asked, old)
+        texts = [text_of(self.releases.fetch(v)) if v else "" for v in (earlier, later)]
+        names = [f"{later.function} v{v.number}" if v else "/dev/null" for v in (earlier, later)]
+        return Diff.of(texts[0], texts[1], names[0], names[1])
 
     def _pinned(self, version: Version) -> FunctionType:
         """Return a function outside the registry that runs one version for good."""

@@ -152,15 +152,9 @@ class Releases:
         """
         return decode(self.journal.bundle(version.as_change()))
 
-    def before(self, asked: str) -> Version | None:
-        """Return the version before the live one; None if that is the first.
-
-        Raises:
-            NotFound: No such function, or the deployed code is live.
-
-        """
-        live = self.version(asked)
-        found = self.journal.versions(live.function, below=live.number, limit=1)
+    def before(self, version: Version) -> Version | None:
+        """Return the version before another one, by their numbers; None if that is the first."""
+        found = self.journal.versions(version.function, below=version.number, limit=1)
         return found[0] if found else None
 
     def live_bundles(self, states: Iterable[FunctionState]) -> dict[str, Bundle]:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from scatter.client import Client
-    from scatter.model import Version
+    from scatter.display import Diff, Versions
 
-VERBS = ("push", "pull", "upgrade", "downgrade", "delete", "history", "latest_version")
+VERBS = ("push", "pull", "upgrade", "downgrade", "delete", "history", "diff", "latest_version")
 
 
 class Verbs:
@@ -88,9 +88,24 @@ class Verbs:
         """
         return _client().delete(self.name, older_than)
 
-    def history(self, limit: int = 100) -> list[Version]:
-        """Return the newest versions, newest first."""
-        return _client().releases.history(self.name, limit)
+    def history(self, limit: int = 100) -> Versions:
+        """Return the newest versions, newest first; a notebook shows them as a table."""
+        from scatter.display import Versions
+
+        return Versions(_client().releases.history(self.name, limit))
+
+    def diff(self, old: int | None = None, new: int | None = None) -> Diff:
+        """Return what differs between two versions, with what travels with them.
+
+        Args:
+            old: By default the version before the live one.
+            new: By default the live one.
+
+        Raises:
+            NotFound: No such function or version.
+
+        """
+        return _client().diff(self.name, old, new)
 
     def latest_version(self) -> int:
         """Return the highest version number that the namespace has given the function."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scatter.bundle.text import text_of
 from scatter.cli.app import as_json, client_of, complete_function
-from scatter.cli.code import text_of
 from scatter.cli.output import ago, data, data_json, visible, who
 
 if TYPE_CHECKING:

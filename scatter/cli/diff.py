@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scatter.bundle.text import text_of
 from scatter.cli.app import as_json, client_of, complete_function, settings_of
-from scatter.cli.code import text_of
 from scatter.cli.output import data, data_json, diff_lines, say, visible
 from scatter.cli.sides import BEFORE, LIVE, TREE, Sides, not_there
 from scatter.errors import UsageError

@@ -146,7 +146,7 @@ class Sides:
             version = (
                 self._releases.version(name, number)
                 if number is not None
-                else self._releases.before(name)
+                else self._releases.before(self._releases.version(name))
             )
             if version is not None:
                 found[name], names[name] = self._releases.fetch(version), f"v{version.number}"

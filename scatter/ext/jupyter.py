@@ -1,4 +1,4 @@
-"""Jupyter and IPython: `%load_ext scatter.ext.jupyter` gives `%%push` and `%scatter`."""
+"""Jupyter and IPython: `%load_ext scatter` gives `%%push` and `%scatter`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from scatter.registry import REGISTRY
 if TYPE_CHECKING:
     from scatter.slot import Slot
 
-COMMANDS = ("status", "list", "log", "show", "diff", "release", "rollback")
+COMMANDS = (
+    *("status", "list", "log", "show", "diff", "blame", "drift"),
+    *("release", "rollback", "undo"),
+)
 
 
 def load_ipython_extension(shell: Any) -> None:

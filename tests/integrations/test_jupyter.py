@@ -130,7 +130,8 @@ def test_the_commands_act_on_the_namespace_of_the_notebook(notebook: Notebook, y
     assert "+    return x + 2" in notebook.run("%scatter diff sample")
     assert "sample" in notebook.run("%scatter status")
     assert notebook.run("%scatter") == (
-        "Use %scatter with one of: status, list, log, show, diff, release, rollback.\n"
+        "Use %scatter with one of: status, list, log, show, diff, blame, drift, release, "
+        "rollback, undo.\n"
     )
     assert "NotFound: Function `nothing`" in notebook.run("%scatter log nothing")
     assert "No such option" in notebook.run("%scatter log --nothing")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from scatter.bundle import Bundle
+from scatter.bundle.model import Bundle
 
 
 def text_of(bundle: Bundle) -> str:
