@@ -44,7 +44,7 @@ def test_names_are_there_for_completion(pushed: Shell) -> None:
 def test_what_there_is_not_is_an_import_error_that_says_so(pushed: Shell) -> None:
     with pytest.raises(ImportError, match="cannot import name 'scor'"):
         from scatter.live import scor  # noqa: F401
-    with pytest.raises(AttributeError, match=r"no function below `pricing\.nothing`"):
+    with pytest.raises(AttributeError, match=r"no function below `pricing:nothing`"):
         live.pricing.nothing  # noqa: B018
     assert not hasattr(live, "_repr_html_")
 
