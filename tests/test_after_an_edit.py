@@ -90,7 +90,7 @@ def test_what_is_read_of_an_edited_file_is_what_reading_it_whole_gives(
 ) -> None:
     parts = [HEAD, *first]
     before = None
-    for change in [(0, 0, []), *changes]:
+    for step, change in enumerate([(0, 0, []), *changes]):
         parts = edited(parts, *change)
         quick, whole = read("".join(parts), before), read("".join(parts), None)
         if not isinstance(whole, ModuleSource) or not isinstance(quick, ModuleSource):
@@ -98,7 +98,7 @@ def test_what_is_read_of_an_edited_file_is_what_reading_it_whole_gives(
             continue
         for reading in (*READINGS, *MORE):
             assert getattr(quick, reading) == getattr(whole, reading), reading
-        before = quick
+        before = before if step % 2 else quick  # else: two edits, in two places, are one
 
 
 def test_characters_at_the_seams_are_no_new_statements() -> None:

@@ -13,7 +13,6 @@ Invariants
 from __future__ import annotations
 
 import ast
-import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -184,25 +183,36 @@ def pieces_after(
         None if the text must be read whole.
 
     """
-    if any("__future__" in piece.text.text for piece in itertools.dropwhile(_is_head, before)):
-        return None
-    head, begin = _alike_from_start(before, text)
-    tail, end = _alike_from_end(before[head:], text, begin)
-    stop = len(before) - tail
-    replaced = "".join(piece.text.text for piece in before[head:stop])
-    if "__future__" in text[begin:] or "__future__" in replaced or "\nglobal " in text:
+    if "\nglobal " in f"\n{text}" or not _has_head(before, text):
         return None  # these concern what stands before or after them
+    found, at, line = list[Piece](), 0, 1
     header = f"from __future__ import {', '.join(future)}\n" if future else "\n"
-    try:
-        middle = Text(header + text[begin:end], name=name, file=file)
-    except SourceError:
-        return None
-    line = 1 + text.count("\n", 0, begin)
-    found = [*before[:head]]
-    if begin < end:
-        found += [Piece(inner.text, inner.line - 1 + line) for inner in middle.pieces(skip=1)]
-    moved = line + text.count("\n", begin, end) - before[stop].line if tail else 0
-    return *found, *(Piece(piece, line + moved) for piece, line in before[stop:])
+    for piece, begin in (*_kept(before, text), (None, len(text))):
+        gap = text[at:begin]
+        if gap:
+            try:
+                inner = Text(header + gap, name=name, file=file).pieces(skip=1)
+            except SourceError:
+                return None
+            found += [Piece(one, there - 1 + line) for one, there in inner]
+            line += gap.count("\n")
+        if piece:
+            found.append(Piece(piece, line))
+            line += piece.text.count("\n")
+            at = begin + len(piece.text)
+    return tuple(found)
+
+
+def _has_head(before: Sequence[Piece], text: str) -> bool:
+    """Return whether a text begins as before, up to the last import from `__future__`."""
+    marked = [number for number, piece in enumerate(before) if "__future__" in piece.text.text]
+    head = before[: marked[-1] + 1] if marked else ()
+    begin = "".join(piece.text.text for piece in head)
+    return (
+        all(map(_is_head, head))
+        and text.startswith(begin)
+        and "__future__" not in text[len(begin) :]
+    )
 
 
 def _is_head(piece: Piece) -> bool:
@@ -214,25 +224,38 @@ def _is_head(piece: Piece) -> bool:
     )
 
 
-def _alike_from_start(pieces: Sequence[Piece], text: str) -> tuple[int, int]:
-    """Return how many pieces a text begins with, and where they end in it."""
-    at = 0
-    for number, (piece, _) in enumerate(pieces):
-        if not (piece.is_closed and text.startswith(piece.text, at)):
-            return number, at
-        at += len(piece.text)
-    return len(pieces), at
+def _kept(before: Sequence[Piece], text: str) -> Iterator[tuple[Text, int]]:
+    """Yield the pieces that are in an edited text, in order, and where each begins.
+
+    Each begins a line, and whatever follows it begins one.
+    """
+    tail = _alike_from_end(before, text)
+    at, end = 0, tail[0][1] if tail else len(text)
+    for piece, _ in before[: len(before) - len(tail)]:
+        begin = _find(piece.text, text, at, end) if piece.is_closed else -1
+        if begin >= 0:
+            yield piece, begin
+            at = begin + len(piece.text)
+    yield from tail
 
 
-def _alike_from_end(pieces: Sequence[Piece], text: str, begin: int) -> tuple[int, int]:
-    """Return how many pieces a text ends with, and where they begin in it, after `begin`."""
-    at, ends = len(text), list[int]()
+def _find(piece: str, text: str, at: int, end: int) -> int:
+    """Return where a piece stands on lines of its own, from `at` on, which begins one; else -1."""
+    if text.startswith(piece, at, end):
+        return at
+    before = text.find(f"\n{piece}", at, end)
+    return before + 1 if before >= 0 else -1
+
+
+def _alike_from_end(pieces: Sequence[Piece], text: str) -> list[tuple[Text, int]]:
+    """Return the pieces with which an edited text ends, and where each begins."""
+    at, found = len(text), list[tuple[Text, int]]()
     for piece, _ in reversed(pieces):
-        if at - len(piece.text) < begin or not text.endswith(piece.text, begin, at):
+        if not text.endswith(piece.text, 0, at):
             break
         at -= len(piece.text)
-        ends.append(at)
-    while ends and at > begin and text[at - 1] != "\n":
-        ends.pop()  # that piece no longer begins a line
-        at = ends[-1] if ends else len(text)
-    return len(ends), at
+        found.append((piece, at))
+    while found and at and text[at - 1] != "\n":
+        found.pop()  # that piece no longer begins a line
+        at = found[-1][1] if found else 0
+    return found[::-1]

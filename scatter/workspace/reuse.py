@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from scatter.analysis import Definition, FunctionSource, ModuleSource
 from scatter.bundle.build import Built
 from scatter.bundle.reach import Find, Place
-from scatter.names import function_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,22 +25,25 @@ class Edits:
     Attributes:
         modules: Modules of which nothing is known to be as it was.
         places: In the others, names that mean another thing than before.
+        moved: Whether anything stands on another line than before.
 
     """
 
     modules: frozenset[str] = frozenset()
     places: frozenset[Place] = frozenset()
+    moved: bool = False
 
     @classmethod
     def of(cls, edited: Iterable[tuple[str, ModuleSource | None, ModuleSource | None]]) -> Edits:
         """Compare modules before and after: (name, before, after) of each."""
-        modules, places = set[str](), set[Place]()
+        modules, places, moved = set[str](), set[Place](), False
         for module, before, after in edited:
             if before is None or after is None or _facts(before) != _facts(after):
                 modules.add(module)
             else:
                 places |= {Place(module, name) for name in _changed(before, after)}
-        return cls(modules=frozenset(modules), places=frozenset(places))
+                moved = moved or _lines(before) != _lines(after)
+        return cls(modules=frozenset(modules), places=frozenset(places), moved=moved)
 
     def reusable(
         self,
@@ -65,8 +67,9 @@ class Edits:
             return None
         if not (self.modules.isdisjoint(old.asked) and self.places.isdisjoint(old.looked_at)):
             return None
-        same = before is function or _unplaced(before) == _unplaced(function)
-        return _moved(old, function, source, find) if same else None
+        if before is not function and _unplaced(before) != _unplaced(function):
+            return None
+        return _moved(old, function, source, find) if self.moved else old
 
 
 def _facts(source: ModuleSource) -> tuple[object, ...]:
@@ -83,15 +86,20 @@ def _facts(source: ModuleSource) -> tuple[object, ...]:
     )
 
 
+def _lines(source: ModuleSource) -> tuple[object, ...]:
+    """Return where everything stands that a bundle tells the line of."""
+    return (
+        {name: definition.line for name, definition in source.definitions.items()},
+        {key: function.line for key, function in source.tracked.items()},
+    )
+
+
 def _changed(before: ModuleSource, after: ModuleSource) -> Iterator[str]:
     """Yield the top-level names that mean another thing to the bundles that they are in."""
-    old, new = _marks(before), _marks(after)
-    if old != new:
-        yield from (key.partition(".")[0] for key, _ in old.items() ^ new.items())
-    definitions, known = after.definitions, before.definitions
-    yield from known.keys() ^ definitions.keys()
-    for name, definition in definitions.items():
-        one = known.get(name)
+    yield from (key.partition(".")[0] for key in _remarked(before, after))
+    yield from before.definitions.keys() ^ after.definitions.keys()
+    for name, definition in after.definitions.items():
+        one = before.definitions.get(name)
         if one is None or one is definition or _meaning(one) == _meaning(definition):
             continue
         if one.kind != definition.kind or one.typing_only != definition.typing_only:
@@ -99,13 +107,18 @@ def _changed(before: ModuleSource, after: ModuleSource) -> Iterator[str]:
         elif definition.kind == "class":
             if before.bare_class(name) != after.bare_class(name):
                 yield name
-        elif definition.kind != "function" or name not in new:
+        elif definition.kind != "function" or name not in after.tracked:
             yield name  # a tracked function is named, never shipped
 
 
-def _marks(source: ModuleSource) -> dict[str, str]:
-    """Return the full name of each tracked function of a module, by key."""
-    return {k: f.tracked_name or function_name(source.name, k) for k, f in source.tracked.items()}
+def _remarked(before: ModuleSource, after: ModuleSource) -> Iterator[str]:
+    """Yield the keys of functions that are tracked only now or no more, or by another name."""
+    known = before.tracked
+    yield from known.keys() - after.tracked.keys()
+    for key, function in after.tracked.items():
+        old = known.get(key)
+        if old is not function and (old is None or old.tracked_name != function.tracked_name):
+            yield key
 
 
 def _meaning(definition: Definition) -> tuple[object, ...]:
@@ -120,8 +133,18 @@ def _meaning(definition: Definition) -> tuple[object, ...]:
     )
 
 
-def _unplaced(function: FunctionSource) -> FunctionSource:
-    return replace(function, line=0, last_line=0, def_line=0)
+def _unplaced(function: FunctionSource) -> tuple[object, ...]:
+    """Return what of a function a bundle may have, but where it stands."""
+    return (
+        function.source,
+        function.qualname,
+        function.uses,
+        function.class_names,
+        function.members,
+        function.tracked_name,
+        function.skip,
+        function.twice,
+    )
 
 
 def _moved(old: Built, function: FunctionSource, source: ModuleSource, find: Find) -> Built | None:

@@ -385,10 +385,12 @@ class Workspace:
         known = before.tracked if before else {}
         for key, function in source.tracked.items():
             try:
-                name = check(function.tracked_name or function_name(source.name, key))
+                name = function.tracked_name or function_name(source.name, key)
                 old = file.built.get(name)
                 one = edits.reusable(old, known.get(key), function, source, find)
-                one = one or build(source, key, find=find, secrets=self._secrets)
+                if one is None:
+                    one = build(source, key, find=find, secrets=self._secrets)
+                    name = check(one.bundle.function)
             except (Refused, UsageError) as error:
                 found.problems.append(problems.refused(error, source.file, function.line))
                 continue
