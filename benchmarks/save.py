@@ -27,7 +27,7 @@ from benchmarks.stage import MODULE, ROOT, Stage, stage
 from benchmarks.worker import clock
 
 SIZES = (1, 100, 300)
-ROUNDS = 25
+ROUNDS, FEW = 20, 8
 WARM = 3
 WORKERS = 2
 MOST_S = 0.025
@@ -87,7 +87,7 @@ def _measure(
             theirs, why = None, f"not to be had: {missing}"
         values: tuple[list[float], list[float]] = [], []
         missed, misses_on_end = 0, 0
-        for number in range(1, WARM + ROUNDS + 1):
+        for number in range(1, WARM + (ROUNDS if wait_s else FEW) + 1):
             values[0].append(ours.save(save, number))
             if theirs is None or misses_on_end >= GIVES_UP:
                 continue
