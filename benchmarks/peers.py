@@ -85,10 +85,10 @@ def _version(python: str) -> str:
 
 def _make(folder: Path, found: Path, python: str, requirements: tuple[str, ...]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    _run([python, "-m", "venv", str(folder)])
+    _run([python, "-m", "venv", "--without-pip", str(folder)])
     if requirements:
-        quiet = "--quiet", "--disable-pip-version-check"
-        _run([str(found), "-m", "pip", "install", *quiet, *requirements])
+        pip = sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(found)
+        _run([*pip, "install", "--quiet", *requirements])
     (folder / "made").touch()
 
 

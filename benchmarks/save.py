@@ -57,6 +57,7 @@ def run(progress: Progress) -> list[Row]:
 def _row(scene: Stage, size: int, way: str, wait_s: float) -> Row:
     """Measure one way of saving a file of a size, for scatter and jurigged in turns."""
     what = f"{size} function{'s' if size > 1 else ''}, {way} → switched"
+    reached: bool | None
     ours, theirs, why = _measure(scene, size, WAYS[way], wait_s)
     peer = "jurigged" if wait_s else "jurigged that does not wait"
     if not theirs:
@@ -170,7 +171,7 @@ class Jurigged:
         self._file.write_text(rules.text(size, 0), "utf-8")
         name = f"rule_{rules.edited(size)}"
         script = Path(__file__).with_name("save_jurigged.py")
-        command = [python, "-P", script, folder, MODULE, name, str(wait_s)]
+        command: list[str | Path] = [python, "-P", script, folder, MODULE, name, str(wait_s)]
         self._program: Program = scene.keep(Program(command, env=os.environ, cwd=folder))
         self._program.until("ready")
 

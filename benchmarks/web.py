@@ -10,7 +10,7 @@ follows in the first two, so the pusher, the server and the signing cost the mac
 throughout. Where there are two cores, the applications have one for themselves, and whoever loads
 and pushes has the other: what is missing in a throughput is what the application itself spent. The
 processor time per request, as the application's process accounts for it, tells the same without
-regard to what else the machine does.
+regard to what else the machine does; and from it follows what one release costs.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from benchmarks import serving
 from benchmarks.harness import Progress, Row, Sample, compare, take_turns
 from benchmarks.lines import Program
 from benchmarks.stage import ROOT, Stage, stage
+from benchmarks.units import show
 
 ROUNDS = 12
 WARM = 2
@@ -38,6 +39,7 @@ LASTS_S = 3.0
 CONNECTIONS = 8
 PER_SECOND = 20
 LEAST = 0.97
+MOST_S = (1 - LEAST) / PER_SECOND
 PLAIN, IDLE, SWAPPED = "without scatter", "agent with nothing to do", "swapped 20 times a second"
 
 Found = dict[str, Any]
@@ -99,7 +101,7 @@ def _serve(scene: Stage, folder: Path, cores: frozenset[int]) -> Mapping[str, se
 def _load(app: serving.Served, pusher: Pusher, *, swap: bool) -> Found:
     """Load one application while releases are pushed, to it or past it."""
     pusher.aim(swap=swap)
-    spent = app.spent_s()
+    spent, pushed = app.spent_s(), pusher.pushed
     arguments = [str(app.port), str(LASTS_S), str(CONNECTIONS)]
     program = Program(
         [sys.executable, "-m", "benchmarks.load", *arguments], env=os.environ, cwd=ROOT
@@ -109,7 +111,8 @@ def _load(app: serving.Served, pusher: Pusher, *, swap: bool) -> Found:
         found: Found = json.loads(line or "{}")
     finally:
         program.close()
-    found["cpu"] = (app.spent_s() - spent) / found["requests"]
+    found["spent"], found["releases"] = app.spent_s() - spent, pusher.pushed - pushed
+    found["cpu"] = found["spent"] / found["requests"]
     return found
 
 
@@ -122,7 +125,7 @@ class Pusher:
             swap: scene.keep(_client(scene, "" if swap else "-elsewhere")) for swap in (True, False)
         }
         self._swap = False
-        self._version = 0
+        self.pushed = 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bench-pusher", daemon=True)
         self._thread.start()
@@ -140,7 +143,7 @@ class Pusher:
         due = time.monotonic()
         while not self._end.wait(max(0.0, due - time.monotonic())):
             due = max(due + 1 / PER_SECOND, time.monotonic() - 1)
-            self._version += 1
+            self.pushed += 1
             self._push(self._clients[self._swap])
 
     def _push(self, client: Any) -> None:
@@ -148,7 +151,7 @@ class Pusher:
         from scatter.bundle.build import build
         from scatter.releases import Candidate
 
-        text = serving.shop(self._version)
+        text = serving.shop(self.pushed)
         source = ModuleSource(text, name="shop", file="shop.py", track_all=True)
         made = [build(source, name) for name in ("discount", "quote")]
         client.releases.push([Candidate(bundle=one.bundle, lines=one.lines) for one in made])
@@ -184,6 +187,13 @@ def _rows(found: Mapping[str, list[Found]]) -> list[Row]:
         *rows,
         Row(
             benchmark="web",
+            what="processor time that a release of two functions costs the app's process",
+            sample=Sample.of(_per_release(found)),
+            goal=f"p50 ≤ {show(MOST_S)}: so much leaves {LEAST:g}× at {PER_SECOND} a second",
+            reached=Sample.of(_per_release(found)).p50 <= MOST_S,
+        ),
+        Row(
+            benchmark="web",
             what=f"{SWAPPED}: errors of {requests:,} requests",
             sample=Sample.of(errors),
             unit="",
@@ -196,6 +206,14 @@ def _rows(found: Mapping[str, list[Found]]) -> list[Row]:
             sample=Sample.of(versions),
             unit="",
         ),
+    ]
+
+
+def _per_release(found: Mapping[str, list[Found]]) -> list[float]:
+    """Return, for each turn, what a release cost beyond the requests, as those cost without."""
+    request_s = Sample.of([turn["cpu"] for turn in found[PLAIN]]).p50
+    return [
+        (turn["spent"] - turn["requests"] * request_s) / turn["releases"] for turn in found[SWAPPED]
     ]
 
 
