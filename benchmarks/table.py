@@ -40,7 +40,7 @@ def _cells(row: Row) -> list[str]:
         row.what,
         row.python,
         *map(row.show, (sample.least, sample.p50, sample.p99)),
-        f"{row.against} ({row.show(row.floor.p50)})" if row.floor else "",
+        f"{row.against} ({row.show(row.floor.p50)})" if row.floor else row.against,
         f"{row.ratio:.2f}×" if row.ratio is not None else "",
         f"{row.spread[0]:.2f} to {row.spread[1]:.2f}" if row.spread else "",
         row.goal,

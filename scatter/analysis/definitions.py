@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from scatter.analysis.bindings import demote, kind_of_block, merge, targets_of
 from scatter.analysis.imports import read_import
 from scatter.analysis.kinds import Kind, constructors_in, kind_of_assignment, mutated_names
 from scatter.analysis.records import Definition
-from scatter.analysis.text import Text
+from scatter.analysis.text import Piece, Text
 from scatter.analysis.walks import blocks, bound_by, first_line, is_type_checking
 
 
-def read_definitions(text: Text) -> Mapping[str, Definition]:
+def read_definitions(pieces: Sequence[Piece]) -> Mapping[str, Definition]:
     """Return every top-level name that a module binds, but star imports."""
-    return _Definitions(text).read()
+    changed = frozenset[str]().union(*(_changed_in(piece.text) for piece in pieces))
+    found: dict[str, list[Definition]] = {}
+    for text, line in pieces:
+        shift = line - text.first
+        for definition in text.kept("definitions", changed, _Definitions(text, changed).read):
+            here = replace(definition, line=definition.line + shift) if shift else definition
+            found.setdefault(definition.name, []).append(here)
+    return demote({name: merge(bindings) for name, bindings in found.items()})
+
+
+def _changed_in(text: Text) -> frozenset[str]:
+    """Return the module's names that a piece of it changes in place."""
+    return text.kept(
+        "changed",
+        None,
+        lambda: frozenset[str]().union(*(_mutated(text, n) for n in text.tree.body)),
+    )
+
+
+def _mutated(text: Text, node: ast.stmt) -> frozenset[str]:
+    """Return the module's names that a top-level statement changes in place."""
+    names = text.remembered(node, "mutated", lambda: mutated_names(node))
+    is_definition = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    return names & text.uses(node) if names and is_definition else names
 
 
 class _Definitions:
-    """One run of `read_definitions`."""
+    """One run of `read_definitions` over a piece."""
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, text: Text, changed: frozenset[str]) -> None:
         self._text = text
-        self._changed = frozenset[str]().union(*map(self._mutated, text.tree.body))
+        self._changed = changed
 
-    def read(self) -> Mapping[str, Definition]:
-        found: dict[str, list[Definition]] = {}
-        for definition in self._block(self._text.tree.body, typing_only=False):
-            found.setdefault(definition.name, []).append(definition)
-        return demote({name: merge(bindings) for name, bindings in found.items()})
-
-    def _mutated(self, node: ast.stmt) -> frozenset[str]:
-        """Return the module's names that a top-level statement changes in place."""
-        names = self._text.remembered(node, "mutated", lambda: mutated_names(node))
-        is_definition = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-        return names & self._text.uses(node) if names and is_definition else names
+    def read(self) -> tuple[Definition, ...]:
+        return tuple(self._block(self._text.tree.body, typing_only=False))
 
     def _block(self, body: list[ast.stmt], *, typing_only: bool) -> Iterator[Definition]:
         """Yield what the statements of one block at module level bind."""

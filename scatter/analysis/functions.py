@@ -7,17 +7,16 @@ finds by the same place in its code objects (`scatter.finding`).
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from scatter.analysis.reading import dotted
 from scatter.analysis.records import FunctionNode, FunctionSource
 from scatter.analysis.scopes import expression_names, used_globals
-from scatter.analysis.text import Text
+from scatter.analysis.text import Piece, Text
 from scatter.analysis.walks import (
     class_level_names,
     first_line,
-    flat,
     members_used,
     name_argument,
     walk_functions,
@@ -27,25 +26,34 @@ ACCESSORS = ("setter", "deleter")
 
 
 def read_functions(
-    text: Text, spellings: frozenset[str], *, track_all: bool
+    pieces: Sequence[Piece], spellings: frozenset[str], *, track_all: bool
 ) -> Mapping[str, FunctionSource]:
     """Return every function outside other functions, by key.
 
     Args:
-        text: The module.
+        pieces: The module.
         spellings: How it may write `scatter.track`.
         track_all: Whether the module is tracked whole.
 
     """
-    reader = _Functions(text, spellings, track_all)
     found: dict[str, FunctionSource] = {}
-    for qualname, node, scope in walk_functions(text.tree.body, "", None):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _is_overload(node):
-            continue
-        function = reader.read(qualname, node, scope)
-        before = found.get(function.key)
-        found[function.key] = _chosen(before, function) if before else function
+    for text, line in pieces:
+        reader = _Functions(text, spellings, track_all)
+        shift = line - text.first
+        for read in text.kept("functions", (spellings, track_all), reader.all):
+            function = _moved(read, shift) if shift else read
+            before = found.get(function.key)
+            found[function.key] = _chosen(before, function) if before else function
     return found
+
+
+def _moved(function: FunctionSource, shift: int) -> FunctionSource:
+    return replace(
+        function,
+        line=function.line + shift,
+        last_line=function.last_line + shift,
+        def_line=function.def_line + shift,
+    )
 
 
 def _is_overload(node: FunctionNode) -> bool:
@@ -63,13 +71,21 @@ def _chosen(before: FunctionSource, after: FunctionSource) -> FunctionSource:
 
 
 class _Functions:
-    """One run of `read_functions`."""
+    """One run of `read_functions` over a piece."""
 
     def __init__(self, text: Text, spellings: frozenset[str], track_all: bool) -> None:
         self._text = text
         self._spellings = spellings
         self._track_all = track_all
         self._class_names: dict[ast.ClassDef, frozenset[str]] = {}
+
+    def all(self) -> tuple[FunctionSource, ...]:
+        """Return what each function of the piece is."""
+        return tuple(
+            self.read(*found)
+            for found in walk_functions(self._text.tree.body, "", None)
+            if isinstance(found[1], ast.Assign) or not _is_overload(found[1])
+        )
 
     def read(
         self, qualname: str, node: FunctionNode | ast.Assign, scope: ast.ClassDef | None
@@ -140,32 +156,42 @@ def accessor_of(node: FunctionNode) -> str:
     return ""
 
 
-def read_inner(text: Text, line: int, name: str) -> FunctionSource | None:
+def read_inner(pieces: Iterable[Piece], line: int, name: str) -> FunctionSource | None:
     """Return the function of that name, at any depth, whose first line is `line`."""
-    for node in ast.walk(text.tree):
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            continue
-        if node.name == name and first_line(node) == line:
-            return FunctionSource(
-                key=name,
-                qualname=name,
-                source=text.of(node),
-                line=line,
-                last_line=node.end_lineno or line,
-                def_line=node.lineno,
-                uses=used_globals(text.scopes.at(node.lineno, name)),
-                tracked=True,
-                skip=len(node.decorator_list),
-            )
+    for piece in pieces:
+        text, there = piece.text, line - piece.shift
+        for node in ast.walk(text.tree):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if node.name == name and first_line(node) == there:
+                return _inner(text, node, piece.shift)
     return None
 
 
-def spellings_of_track(text: Text, known: frozenset[str]) -> frozenset[str]:
+def _inner(text: Text, node: FunctionNode, shift: int) -> FunctionSource:
+    line = first_line(node)
+    function = FunctionSource(
+        key=node.name,
+        qualname=node.name,
+        source=text.of(node),
+        line=line,
+        last_line=node.end_lineno or line,
+        def_line=node.lineno,
+        uses=used_globals(text.scopes.at(node.lineno, node.name)),
+        tracked=True,
+        skip=len(node.decorator_list),
+    )
+    return _moved(function, shift)
+
+
+def spellings_of_track(
+    text: str, statements: Iterable[ast.stmt], known: frozenset[str]
+) -> frozenset[str]:
     """Return every way in which a module may write `scatter.track`."""
-    if "scatter" not in text.text:
+    if "scatter" not in text:
         return known
     found = set(known)
-    for node in flat(text.tree.body):
+    for node in statements:
         if isinstance(node, ast.Import):
             found |= {f"{a.asname or 'scatter'}.track" for a in node.names if a.name == "scatter"}
         elif isinstance(node, ast.ImportFrom) and node.module == "scatter" and not node.level:

@@ -14,8 +14,8 @@ Invariants
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from functools import cached_property, partial
 
 from scatter.analysis.classes import ClassText, without_methods
 from scatter.analysis.definitions import read_definitions
@@ -23,7 +23,7 @@ from scatter.analysis.functions import read_functions, read_inner, spellings_of_
 from scatter.analysis.imports import exported_by, stars_in
 from scatter.analysis.reading import globals_assigned_in
 from scatter.analysis.records import Definition, FunctionSource
-from scatter.analysis.text import Text
+from scatter.analysis.text import Piece, Text, pieces_after
 from scatter.analysis.walks import class_level_names, flat, walk_classes
 from scatter.names import function_name
 
@@ -49,6 +49,7 @@ class ModuleSource:
         track: frozenset[str] = frozenset(),
         track_all: bool = False,
         gently: bool = False,
+        before: ModuleSource | None = None,
     ) -> None:
         """Parse `text`.
 
@@ -60,6 +61,7 @@ class ModuleSource:
             track_all: Whether the module is tracked whole: every function and method is then
                 tracked, as if `@track` stood directly above its `def`.
             gently: Whether other threads of the process have more important things to do.
+            before: The same module before an edit: what the edit left alone is not read again.
 
         Raises:
             SourceError: The text is no Python for the running interpreter.
@@ -72,23 +74,37 @@ class ModuleSource:
         self._bare: dict[str, ClassText] = {}
         self.text = text
         self._gently = gently
-        self._parsed: Text | None = self._parse()
-        self.package = self._parsed.package
+        self._parsed: tuple[Piece, ...] | None = self._parse(before)
+        self.package = self._parsed[0].text.package
 
     def __repr__(self) -> str:
         return f"<ModuleSource {self.name or '(no module)'}: {len(self.functions)} functions>"
 
-    def _parse(self) -> Text:
-        return Text(self.text, name=self.name, file=self.file, gently=self._gently)
+    def _parse(self, before: ModuleSource | None = None) -> tuple[Piece, ...]:
+        known = before._parsed if before else None
+        if before and known and (before.name, before.file) == (self.name, self.file):
+            pieces = pieces_after(
+                known, self.text, name=self.name, file=self.file, future=before.future
+            )
+            if pieces:
+                return pieces
+        text = Text(self.text, name=self.name, file=self.file, gently=self._gently)
+        if self._gently:
+            return (Piece(text, 1),)  # nobody edits it here, and pieces cost a twentieth more
+        return tuple(text.pieces())
 
     @property
-    def _text(self) -> Text:
-        """The text, parsed; again if the tree was let go."""
+    def _pieces(self) -> tuple[Piece, ...]:
+        """The text, parsed; again if the trees were let go."""
         return self._parsed or self._parse()
+
+    def _statements(self) -> Iterator[ast.stmt]:
+        """Yield the statements at the top level, and of the blocks there."""
+        return flat([node for text, _ in self._pieces for node in text.tree.body])
 
     def settle(self) -> None:
         """Read all there is to read, and let go of the tree, which is a hundred times as large."""
-        for reading in ("future", "stars", "_exported", "looked_up", "assigned_later", "tracked"):
+        for reading in ("future", "stars", "exported", "looked_up", "assigned_later", "tracked"):
             getattr(self, reading)
         _ = self.class_bodies
         self._parsed = None
@@ -98,7 +114,8 @@ class ModuleSource:
         """Names imported from `__future__`, sorted: they change how the rest compiles."""
         found = {
             alias.name
-            for node in self._text.tree.body
+            for text, _ in self._pieces
+            for node in text.tree.body
             if isinstance(node, ast.ImportFrom) and node.module == "__future__"
             for alias in node.names
         }
@@ -107,28 +124,29 @@ class ModuleSource:
     @cached_property
     def definitions(self) -> Mapping[str, Definition]:
         """Every top-level name that the module binds, but star imports."""
-        return read_definitions(self._text)
+        return read_definitions(self._pieces)
 
     @cached_property
     def stars(self) -> tuple[str, ...]:
         """Modules of which it imports everything, the one that wins first."""
-        return stars_in(flat(self._text.tree.body), self.package)
+        return stars_in(self._statements(), self.package)
 
     @cached_property
-    def _exported(self) -> frozenset[str] | None:
-        return exported_by(flat(self._text.tree.body))
+    def exported(self) -> frozenset[str] | None:
+        """What `__all__` says that it exports; None if it has none, or makes it."""
+        return exported_by(self._statements())
 
     def exports(self, name: str) -> bool:
         """Return whether a star import of the module brings a name, if the module has it."""
-        if self._exported is not None:
-            return name in self._exported
+        if self.exported is not None:
+            return name in self.exported
         return not name.startswith("_")
 
     @cached_property
     def functions(self) -> Mapping[str, FunctionSource]:
         """Every function of the module and of its classes, by key."""
-        spellings = spellings_of_track(self._text, self._track)
-        return read_functions(self._text, spellings, track_all=self.track_all)
+        spellings = spellings_of_track(self.text, self._statements(), self._track)
+        return read_functions(self._pieces, spellings, track_all=self.track_all)
 
     def function_at(self, line: int, qualname: str) -> FunctionSource | None:
         """Return the function whose first line (of its first decorator) is `line`."""
@@ -140,12 +158,12 @@ class ModuleSource:
 
         All of its decorators belong to the process that made it.
         """
-        return read_inner(self._text, line, name)
+        return read_inner(self._pieces, line, name)
 
     @cached_property
     def class_bodies(self) -> Mapping[str, frozenset[str]]:
         """Class → names that its body binds, by the class's qualname."""
-        classes = walk_classes(self._text.tree.body)
+        classes = (found for text, _ in self._pieces for found in walk_classes(text.tree.body))
         return {qualname: class_level_names(node) for qualname, node in classes}
 
     @cached_property
@@ -168,7 +186,12 @@ class ModuleSource:
     @cached_property
     def assigned_later(self) -> frozenset[str]:
         """Names that functions of the module bind through `global`."""
-        return globals_assigned_in(self._text.tree)
+        return frozenset[str]().union(
+            *(
+                t.kept("globals", None, partial(globals_assigned_in, t.tree))
+                for t, _ in self._pieces
+            )
+        )
 
     @cached_property
     def tracked(self) -> Mapping[str, FunctionSource]:

@@ -35,6 +35,8 @@ class Built:
         file: File of the function.
         files: Module of each part → its file.
         asked: Modules that were looked for; if one of them changes, the bundle may.
+        looked_at: Names that were looked up in those and in its own; if what one of them means
+            changes, the bundle may.
 
     """
 
@@ -43,6 +45,7 @@ class Built:
     file: str
     files: Mapping[str, str]
     asked: frozenset[str] = frozenset()
+    looked_at: frozenset[Place] = frozenset()
 
 
 def is_tracked_in(module: ModuleSource, key: str) -> bool:
@@ -127,6 +130,7 @@ def build_function(
         file=source.file,
         files={module: reach.sources[module].file for module in _modules(source, reach)},
         asked=frozenset(reach.asked),
+        looked_at=frozenset(reach.looked_at),
     )
     if not secrets:
         _check_secrets(built)

@@ -48,6 +48,7 @@ class Reach:
         uses: Place → the places that it leads to directly.
         unknown: Names that are looked up and defined nowhere.
         asked: Every module name that was looked for, whether or not the project has it.
+        looked_at: Every name that was looked up in a module, whether or not it has it.
 
     """
 
@@ -65,6 +66,7 @@ class Reach:
         self.uses: dict[Place, frozenset[Place]] = {}
         self.unknown = set[Place]()
         self.asked = set[str]()
+        self.looked_at = set[Place]()
         self._own = own
         self._find_module = find
         self._is_tracked = is_tracked
@@ -117,6 +119,7 @@ class Reach:
     def places(self, source: ModuleSource, names: Iterable[str], text: str) -> frozenset[Place]:
         """Return the places that code leads to: its names, and what it takes from modules."""
         places = {Place(source.name, name) for name in names}
+        self.looked_at |= places
         bindings = [b for b in _local_imports(text, source.package) if self._concerns(b.target)]
         taken = {place for b in bindings if (place := self._at(b.target))}
         roots = dict[str, list[Target]]()
@@ -158,6 +161,7 @@ class Reach:
 
     def _at(self, target: Target) -> Place | None:
         """Return the definition of a project module that a target means."""
+        self.looked_at.add(Place(*target))
         source = self._find(target.module) if target.name else None
         if source is None:
             return None
@@ -170,6 +174,7 @@ class Reach:
         """Return the name of the module that a target means; empty if it means another thing."""
         if not target.name:
             return target.module
+        self.looked_at.add(Place(*target))
         inner = f"{target.module}.{target.name}"
         source = self._find(target.module)
         definition = source.definitions.get(target.name) if source else None
@@ -193,6 +198,7 @@ class Reach:
         others = list[str]()
         for module in source.stars:
             star = self._find(module)
+            self.looked_at.add(Place(module, name))
             if star is None:
                 others.append(module)
             elif (

@@ -21,7 +21,7 @@ from scatter.bundle import Bundle
 from scatter.bundle.build import Built, build
 from scatter.bundle.reach import Find
 from scatter.errors import Refused, UsageError
-from scatter.names import check, matches, module_of_file
+from scatter.names import check, function_name, matches, module_of_file
 from scatter.workspace import files, problems
 from scatter.workspace.changes import Changed, Changes, Note, Problem, Vanished
 from scatter.workspace.compare import same_bundle
@@ -29,6 +29,7 @@ from scatter.workspace.doubt import doubts
 from scatter.workspace.explain import Explanation, explain_whole
 from scatter.workspace.modules import Modules
 from scatter.workspace.notes import notes_between
+from scatter.workspace.reuse import Edits
 from scatter.workspace.strangers import half_reached
 
 SETTLE_S = 0.15
@@ -318,7 +319,11 @@ class Workspace:
             return _known(file, _State(exists=True))
         try:
             source = ModuleSource(
-                text, name=name, file=file.label, track_all=matches(name, self._track)
+                text,
+                name=name,
+                file=file.label,
+                track_all=matches(name, self._track),
+                before=file.source,
             )
         except SourceError as error:
             problem = problems.syntax(error, file.label)
@@ -358,35 +363,53 @@ class Workspace:
     def _rebuild(self, found: _Found) -> None:
         """Build the functions of the files that changed, and those that use their modules."""
         modules = {module_of_file(path) for path in found.edited}
+        edits = Edits.of(self._edited(found))
         for file in list(self._files.values()):
             uses = any(modules & built.asked for built in file.built.values())
             if file.path in found.edited or uses:
-                self._rebuild_file(file, found)
+                self._rebuild_file(file, found, edits)
         everything = {name: b for file in self._files.values() for name, b in file.built.items()}
         for path, before in found.edited.items():
             file = self._files[path]
             if before is not None and file.source is not None and file.believed.source is not None:
                 found.notes += notes_between(before, file.source, everything, file.label)
 
-    def _rebuild_file(self, file: _File, found: _Found) -> None:
+    def _edited(
+        self, found: _Found
+    ) -> Iterator[tuple[str, ModuleSource | None, ModuleSource | None]]:
+        """Yield (module, before, after) of each file that changed."""
+        for path, before in found.edited.items():
+            file = self._files[path]
+            yield module_of_file(path), before, file.source if file.believed.source else None
+
+    def _rebuild_file(self, file: _File, found: _Found, edits: Edits) -> None:
         is_there = file.believed.source is not None or file.believed.problem is not None
         source = file.source if is_there and self._is_inside(file.path) else None
-        built = self._functions_in(file.path, source, found) if source else {}
+        built = self._functions_in(file, source, found, edits) if source else {}
         for name in file.built.keys() | built.keys():
-            found.touched.add(name)
+            if file.built.get(name) is not built.get(name):
+                found.touched.add(name)
             self._owners[name].discard(file.path)
         for name in built:
             self._owners[name].add(file.path)
         file.built = built
 
-    def _functions_in(self, path: Path, source: ModuleSource, found: _Found) -> dict[str, Built]:
+    def _functions_in(
+        self, file: _File, source: ModuleSource, found: _Found, edits: Edits
+    ) -> dict[str, Built]:
         """Return the tracked functions of a module by full name."""
         built: dict[str, Built] = {}
-        find = partial(self._find, found=found, root=self._modules.root_of(path))
+        find = partial(self._find, found=found, root=self._modules.root_of(file.path))
+        before = found.edited.get(file.path, source)
+        known = before.tracked if before else {}
         for key, function in source.tracked.items():
             try:
-                one = build(source, key, find=find, secrets=self._secrets)
-                name = check(one.bundle.function)
+                name = function.tracked_name or function_name(source.name, key)
+                old = file.built.get(name)
+                one = edits.reusable(old, known.get(key), function, source, find)
+                if one is None:
+                    one = build(source, key, find=find, secrets=self._secrets)
+                    name = check(one.bundle.function)
             except (Refused, UsageError) as error:
                 found.problems.append(problems.refused(error, source.file, function.line))
                 continue
