@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import stat
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,12 @@ from scatter.errors import StoreRefused, StoreUnavailable, UsageError
 
 FORMAT = "scatter directory 2\n"
 SCHEME = "dir:"
+MOST_BYTES = 64 << 20
+"""What is read of one file: the snapshots of the largest logs fit in."""
+MOST_OF_ENTRY = 2 << 20
+"""The same of an entry; one that is believed is half as long."""
+LOG = re.compile(r"log(-[1-9][0-9]{0,8})?")
+"""What a folder of entries is called."""
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -106,15 +113,24 @@ def read_tip(folder: Path) -> Tip:
         )
     try:
         sequence, snapshot, log = (read_file(folder / "tip") or b"").decode().splitlines()
-        return Tip(int(sequence), int(snapshot), log) if "/" not in log else Tip()
+        return Tip(int(sequence), int(snapshot), log) if LOG.fullmatch(log) else Tip()
     except ValueError:
         return Tip()
 
 
-def read_file(file: Path) -> bytes | None:
-    """Return what is in a file; None if it cannot be had."""
+def read_file(file: Path, most_bytes: int = MOST_BYTES) -> bytes | None:
+    """Return what is in a file; None if it cannot be had.
+
+    Who owns the directory may be another user, and must not hold up or fill whoever reads it: a
+    link, a FIFO, a device or a file that is too large cannot be had.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        return file.read_bytes()
+        with os.fdopen(os.open(file, flags), "rb") as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
+                return None
+            return stream.read(found.st_size)
     except OSError:
         return None
 
