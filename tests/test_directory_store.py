@@ -177,7 +177,7 @@ def test_a_directory_that_others_can_write_to_is_refused_on_the_whole_way(
     write(folder, 1)
     (folder / which).chmod(mode)
     store = followed(folder)
-    if mode == 0o1777 and which == "." and os.geteuid() == 0:
+    if mode == 0o1777 and which == ".":
         assert store.read(0).tip == 1, "nobody can rename what is another's, as in /tmp"
         return
     for use in (lambda: store.read(0), lambda: store.bundles([]), store.doorbell().listen):

@@ -22,7 +22,7 @@ from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.log import Journal, journal
 from scatter.model import ProcessReport
 from scatter.reports import read_reports, write_report
-from scatter.store import open_store
+from scatter.store import open_store, writer
 from scatter.store.directory import DirectoryStore
 from scatter.store.memory import MemoryStore
 from scatter.store.port import Tail
@@ -168,6 +168,90 @@ def test_whenever_it_is_killed_a_whole_state_is_read_and_the_next_one_goes_on(
     assert sum(useful for _, useful in found) > rounds, "most had the time to write something"
 
 
+# where it writes -------------------------------------------------------------------------
+
+
+ME = os.geteuid()
+as_root = pytest.mark.skipif(ME != 0, reason="only root can give files away")
+
+
+def files_of_another(folder: Path) -> dict[str, str]:
+    """Make a directory with what a writer would find needless, were it its own."""
+    for name in ("log", "log-2", "bundles"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "notes").write_text("of another")
+    (folder / ".profile").write_text("of another")
+    return {str(file): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+@as_root
+@pytest.mark.parametrize("harm", ["foreign", "writable", "sticky"])
+def test_who_can_write_on_the_way_has_a_mirror_write_nowhere_else(
+    tmp_path: Path, harm: str
+) -> None:
+    store, eve = MemoryStore("app"), tmp_path / "eve"
+    push(Journal(store), "f")
+    before = files_of_another(tmp_path / "victim")
+    eve.mkdir()
+    (eve / "app").symlink_to(tmp_path / "victim")
+    (eve / "link").symlink_to(tmp_path / "later")
+    if harm == "foreign":
+        os.chown(eve, 4321, 4321)
+    else:
+        eve.chmod(0o777 if harm == "writable" else 0o1777)
+        os.lchown(eve / "app", 4321, 4321)
+        os.lchown(eve / "link", 4321, 4321)
+    for folder in [eve, eve / "link"] + [eve / "new"] * (harm != "sticky"):
+        copy = copied(store, folder)
+        assert "nobody else can write to" in copy.trouble
+        copy.close()
+    found = {str(f): f.read_text() for f in (tmp_path / "victim").rglob("*") if f.is_file()}
+    assert found == before
+    assert not (tmp_path / "later").exists()
+    assert not (eve / "new").exists()
+
+
+def test_what_a_mirror_did_not_write_it_does_not_remove(tmp_path: Path) -> None:
+    store = MemoryStore("app")
+    push(Journal(store), "f")
+    before = files_of_another(tmp_path / "app")
+    (tmp_path / "app" / "logs").mkdir()
+    (tmp_path / "app" / "log" / "sub").mkdir()
+    (tmp_path / "app" / ".git").mkdir()
+    copied(store, tmp_path).close()
+    push(Journal(store), "f")
+    copy = copied(store, tmp_path)
+    assert (copy.trouble, read(tmp_path).ledger.sequence) == ("", 2)
+    left = {name for name in before if Path(name).exists()}
+    assert before.keys() - left == {str(tmp_path / "app" / "log-2" / "notes")}, "a log of its own"
+    assert (tmp_path / "app" / "logs").is_dir()
+    assert (tmp_path / "app" / ".git").is_dir()
+    copy.close()
+
+
+def test_what_an_older_tip_needs_is_removed_once_the_newer_one_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, remove, put = writer.sync_folder, writer._remove, writer.write_whole
+    monkeypatch.setattr(writer, "sync_folder", lambda f: (done.append(f"sync {f.name}"), sync(f)))
+    monkeypatch.setattr(writer, "_remove", lambda f: (done.append(f"remove {f.name}"), remove(f)))
+    monkeypatch.setattr(
+        writer, "write_whole", lambda f, *a, **o: (done.append(f"write {f.name}"), put(f, *a, **o))
+    )
+    mine = Writer(tmp_path / "mirror", "app", shared=True)
+    with mine.writing():
+        mine.keep({1: b"1"}, {"ab" * 32: b"old"}, tip=1, snapshot=0)
+        assert done[:3] == ["sync " + tmp_path.name, "sync mirror", "sync app"], "what was made"
+        done.clear()
+        mine.begin_anew()
+        mine.keep({1: b"one"}, {}, tip=1, snapshot=0)
+        mine.drop([], below=0)
+    expected = ["sync app", "write 1", "sync log-2", "sync bundles", "sync app", "write tip"]
+    assert done[:7] == [*expected, "sync app"]
+    assert sorted(done[7:]) == [f"remove {'ab' * 32}", "remove log"]
+
+
 # the log ---------------------------------------------------------------------------------
 
 
@@ -235,9 +319,9 @@ def test_a_log_that_changes_while_it_is_copied_is_not_copied(tmp_path: Path) -> 
     log = Journal(store)
     log.catch_up()
     store._entries[:] = other._entries
-    writer = Writer(tmp_path, "app", shared=True)
-    with writer.writing(), pytest.raises(StoreUnavailable, match="changed while it was copied"):
-        copy_log(log, writer, Known())
+    mine = Writer(tmp_path, "app", shared=True)
+    with mine.writing(), pytest.raises(StoreUnavailable, match="changed while it was copied"):
+        copy_log(log, mine, Known())
     assert DirectoryStore(tmp_path, "app").read(0).tip == 0
 
 
@@ -277,10 +361,6 @@ def box(tmp_path: Path) -> Iterator[Box]:
     made = Box(tmp_path)
     yield made
     made.copy.close()
-
-
-ME = os.geteuid()
-as_root = pytest.mark.skipif(ME != 0, reason="only root can give files away")
 
 
 def test_anybody_may_write_where_nobody_can_touch_what_is_anothers(box: Box) -> None:
