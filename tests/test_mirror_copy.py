@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scatter_agent.mirror import inbox
+from scatter_agent.mirror import inbox, relay
 from scatter_agent.mirror.chain import Known, copy_log
 from scatter_agent.mirror.copy import Copy
 from scatter_agent.mirror.relay import Relay
@@ -357,7 +358,8 @@ def report(process: str, **fields: object) -> bytes:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
+    monkeypatch.setattr(relay, "KEEP_EVERY_S", 0.0)
     made = Box(tmp_path)
     yield made
     made.copy.close()
@@ -457,15 +459,15 @@ def test_junk_is_passed_over_and_goes_when_it_is_old(box: Box, kind: str, suffix
 def test_a_file_that_was_put_in_the_place_of_another_is_not_taken_for_it(box: Box) -> None:
     file = box.leave("web-1")
     (letter,) = inbox.letters(box.folder, ".report")
-    assert inbox.read(box.folder, letter, 1 << 20) == file.read_bytes()
-    assert inbox.read(box.folder, letter._replace(owner=letter.owner + 1), 1 << 20) is None
+    assert inbox.read(box.folder, letter) == file.read_bytes()
+    assert inbox.read(box.folder, letter._replace(owner=letter.owner + 1)) is None
     other = box.folder / "other"
     other.write_bytes(file.read_bytes())
     other.replace(file)
-    assert inbox.read(box.folder, letter, 1 << 20) is None
+    assert inbox.read(box.folder, letter) is None
     file.unlink()
     file.symlink_to("/etc/passwd")
-    assert inbox.read(box.folder, letter, 1 << 20) is None
+    assert inbox.read(box.folder, letter) is None
 
 
 def test_what_is_no_text_harms_nobody(box: Box) -> None:
@@ -486,13 +488,144 @@ def _fields(name: str) -> dict[str, Any]:
     return fields | {"id": name}
 
 
-def test_one_user_cannot_crowd_out_what_is_looked_at(
-    box: Box, monkeypatch: pytest.MonkeyPatch
+@as_root
+@pytest.mark.parametrize("suffix", [".report", ".seen", ".x", ""])
+def test_one_user_crowds_nobody_out_and_fills_nothing(
+    box: Box, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     monkeypatch.setattr(inbox, "MOST_OF_ONE", 3)
+    for number in range(40):
+        file = box.folder / f"junk{number}{suffix}"
+        file.symlink_to("/nowhere") if number % 2 else file.touch()
+        os.lchown(file, 4321, -1)
+    box.leave("web-1")
+    assert f"web-1@{ME}" in box.turn()
+    assert len([*box.folder.iterdir()]) <= 3 + 1
+
+
+def test_reports_of_one_user_do_not_fill_the_server(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(report("web-0"))
+    monkeypatch.setattr(inbox, "MOST_BYTES_OF_ONE", 3 * size)
     for number in range(9):
         box.leave(f"web-{number}")
     assert len(box.turn()) == 3
+    monkeypatch.setattr(inbox, "MOST_BYTES", size - 1)
+    assert box.turn() == []
+
+
+def test_who_leaves_much_at_once_waits_and_loses_nothing(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "MOST_BYTES", 3 * 5000)
+    monkeypatch.setattr(relay, "SWEEP_S", 0.0)
+    for number in range(4):
+        box.leave(f"web-{number}")
+        (box.folder / f"{number}.seen").write_text(json.dumps({f"app:f {number}": None}))
+    found = [len(box.turn()) for _ in range(4)]
+    assert found == sorted(found)
+    assert found[0] < 4 == found[-1]
+    assert len(box.store.first_seen([f"app:f {number}" for number in range(4)])) == 4
+
+
+def test_a_report_that_is_touched_all_the_time_is_kept_alive_now_and_then(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "KEEP_EVERY_S", 60.0)
+    file = box.leave("web-1")
+    box.turn()
+    monkeypatch.setattr(box.store, "keep_report", lambda *_: pytest.fail("too often"))
+    os.utime(file, (time.time() - 1, time.time() - 1))
+    assert box.turn() == [f"web-1@{ME}"]
+
+
+def test_a_file_that_grows_after_it_was_found_is_not_read(box: Box) -> None:
+    file = box.leave("web-1")
+    (letter,) = inbox.letters(box.folder, ".report")
+    with file.open("ab") as stream:
+        stream.write(b" ")
+    assert inbox.read(box.folder, letter) is None
+
+
+def test_a_directory_in_the_place_of_a_question_is_no_trouble(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = box.folder / "x.seen"
+    file.write_text(json.dumps({"app:f ab": None}))
+    real = box.store.first_seen
+
+    def swap(codes: Any) -> dict[str, int]:
+        if file.is_file():
+            file.unlink()
+            file.mkdir()
+        return real(codes)
+
+    monkeypatch.setattr(box.store, "first_seen", swap)
+    assert box.turn() == []
+    assert box.process.first_seen(["app:f ab"]) == {"app:f ab": 0}
+    os.utime(file, (0, 0))
+    box.turn()
+    assert not file.exists()
+
+
+def test_where_anybody_could_touch_what_is_anothers_nobody_can_any_more(box: Box) -> None:
+    for mode, expected in ((0o777, 0o1777), (0o770, 0o1770), (0o755, 0o755)):
+        box.folder.chmod(mode)
+        box.relay.begin()
+        assert box.folder.stat().st_mode & 0o7777 == expected
+
+
+def test_nobody_makes_a_deploy_older_than_it_is(box: Box) -> None:
+    """A question can be read by all, and answered by who would have old pushes go over it."""
+    log = Journal(box.store)
+    box.store.note_seen({"app:f": 0, "app:f ab": 0})
+    for _ in range(3):
+        push(log, "f")
+    box.copy.keep(log, frozenset(), {})
+    for first, second in (("1", "2"), ("2", "1")):
+        (box.folder / f"{first}.seen").write_text(json.dumps({f"app:f c{first}": None}))
+        (box.folder / f"{second}.seen").write_text(json.dumps({f"app:f c{first}": 0}))
+        box.relay.turn(box.store, 4)
+    (box.folder / "3.seen").write_text(json.dumps({"app:f c3": 0}))
+    box.relay.turn(box.store, 4)
+    (box.folder / "4.seen").write_text(json.dumps({"app:f c4": 3}))
+    (box.folder / "5.seen").write_text(json.dumps({"app:f c4": 0}))
+    push(log, "f")
+    box.relay.turn(box.store, 5)
+    found = box.store.first_seen([f"app:f c{number}" for number in range(1, 5)])
+    assert found == {f"app:f c{number}": 4 for number in range(1, 5)}
+
+
+def test_what_was_left_while_the_mirror_was_away_is_as_old_as_the_directory(
+    box: Box, tmp_path: Path
+) -> None:
+    box.store.note_seen({"app:f": 0, "app:f ab": 0})
+    box.copy.close()
+    log = Journal(box.store)
+    for _ in range(3):
+        push(log, "f")
+    (box.folder / "1.seen").write_text(json.dumps({"app:f cd": 1}))
+    (box.folder / "2.seen").write_text(json.dumps({"app:f ef": 0}))
+    copied(box.store, tmp_path).close()
+    assert box.store.first_seen(["app:f cd", "app:f ef"]) == {"app:f cd": 1, "app:f ef": 1}
+
+
+def test_the_server_keeps_only_so_much_new_code_of_one_user(
+    box: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relay, "MOST_NEW", 5)
+    codes = [f"app:f {number:x}" for number in range(16)]
+    box.store.note_seen({"app:f": 0, codes[0]: 0})
+    for code in codes:
+        (box.folder / f"{secrets.token_hex(4)}.seen").write_text(json.dumps({code: None}))
+        box.turn()
+    assert len(box.store.first_seen(codes)) == 1 + 5, "what it has already does not count"
+    assert f"user {ME} has asked about more than 5 pieces of new code" in caplog.text
+    box.relay._new_until = 0.0
+    (box.folder / "x.seen").write_text(json.dumps({codes[-1]: None}))
+    box.turn()
+    assert box.process.first_seen([codes[-1]]) == {codes[-1]: 1}
 
 
 def test_a_question_is_answered_by_what_the_store_knows(box: Box) -> None:

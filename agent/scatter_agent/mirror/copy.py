@@ -130,6 +130,7 @@ class Copy:
             )
         self._is_held = True
         self._writer.make_folder(self.reports, 0o1777)
+        self._relay.begin()
         wrong = self._writer.mend()
         if wrong:
             tell("warning", "scatter.mended", namespace=self._namespace, bundles=len(wrong))
