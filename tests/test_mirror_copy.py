@@ -342,7 +342,7 @@ class Box:
 
     def turn(self) -> list[str]:
         """Have what is there relayed; return the ids of the processes that the store knows."""
-        self.relay._sweep_at = 0.0
+        self.relay._sweep_at = self.relay._rest_until = 0.0
         self.relay.turn(self.store, 1)
         return [report.id for report in read_reports(self.store)]
 
@@ -494,9 +494,9 @@ def test_one_user_crowds_nobody_out_and_fills_nothing(
     box: Box, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     monkeypatch.setattr(inbox, "MOST_OF_ONE", 3)
-    for number in range(40):
+    for number in range(60):
         file = box.folder / f"junk{number}{suffix}"
-        file.symlink_to("/nowhere") if number % 2 else file.touch()
+        (file.mkdir, file.touch, lambda file=file: file.symlink_to("/nowhere"))[number % 3]()
         os.lchown(file, 4321, -1)
     box.leave("web-1")
     assert f"web-1@{ME}" in box.turn()
@@ -564,9 +564,22 @@ def test_a_directory_in_the_place_of_a_question_is_no_trouble(
     monkeypatch.setattr(box.store, "first_seen", swap)
     assert box.turn() == []
     assert box.process.first_seen(["app:f ab"]) == {"app:f ab": 0}
-    os.utime(file, (0, 0))
     box.turn()
     assert not file.exists()
+
+
+def test_after_a_turn_that_took_long_the_log_has_the_thread_for_itself(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 10.0])
+    monkeypatch.setattr("scatter_agent.mirror.relay.time.thread_time", lambda: next(clock))
+    box.turn()
+    assert box.relay._rest_until > time.monotonic() + 1
+    box.leave("web-1")
+    box.relay.turn(box.store, 1)
+    assert read_reports(box.store) == []
+    monkeypatch.setattr("scatter_agent.mirror.relay.time.thread_time", lambda: 0.0)
+    assert box.turn() == [f"web-1@{ME}"]
 
 
 def test_where_anybody_could_touch_what_is_anothers_nobody_can_any_more(box: Box) -> None:

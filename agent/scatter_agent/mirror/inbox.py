@@ -14,7 +14,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ MOST_BYTES = 1 << 20
 """Of one file; a larger one does not count."""
 MOST_BYTES_OF_ONE = 32 << 20
 """Of all files of one user; those beyond do not count."""
+REMOVE_S = 0.1
+"""For how long files are removed at a time."""
 FRESH_S = 15.0
 """How long a file counts after it was last touched."""
 
@@ -69,45 +71,54 @@ def letters(folder: Path, *suffixes: str) -> Iterator[Letter]:
         OSError: The directory cannot be read.
 
     """
-    files, size_bytes = Counter[int](), Counter[int]()
+    crowd, size_bytes = _Crowd(), Counter[int]()
     with os.scandir(folder) as found:
         for file in found:
             if not file.name.endswith(suffixes) or file.name.startswith("."):
                 continue
-            status = _status(file)
-            if status is None or _is_too_many(file, status, files):
-                continue
-            letter = _letter(file.name, status)
+            status = crowd.admit(file)
+            letter = _letter(file.name, status) if status is not None else None
             if letter is not None and letter.size <= MOST_BYTES:
                 size_bytes[letter.owner] += letter.size
                 if size_bytes[letter.owner] <= MOST_BYTES_OF_ONE:
                     yield letter
 
 
-def _is_too_many(file: os.DirEntry[str], status: os.stat_result, files: Counter[int]) -> bool:
-    """Count a file as one of its owner's; remove it if there are too many of them."""
-    files[status.st_uid] += 1
-    if files[status.st_uid] <= MOST_OF_ONE or stat.S_ISDIR(status.st_mode):
-        return False
-    _remove(file)
-    return True
+class _Crowd:
+    """What is in a directory that is gone through, by owner; removes what nobody may leave there.
+
+    That ends after a moment: on a disk that is kept busy, each file may take long.
+    """
+
+    def __init__(self) -> None:
+        self._files = Counter[int]()
+        self._until = time.monotonic() + REMOVE_S
+
+    def admit(self, file: os.DirEntry[str]) -> os.stat_result | None:
+        """Return what is known of a file; None if it is a directory, one too many, or has gone."""
+        if file.is_dir(follow_symlinks=False):
+            self.remove(file, by=os.rmdir)  # one that has something in it stays
+            return None
+        try:
+            status = file.stat(follow_symlinks=False)
+        except OSError:
+            return None
+        self._files[status.st_uid] += 1
+        if self._files[status.st_uid] > MOST_OF_ONE:
+            self.remove(file)
+            return None
+        return status
+
+    def remove(self, file: os.DirEntry[str], by: Callable[[str], None] = os.unlink) -> None:
+        """Remove a file, if there is time."""
+        if time.monotonic() < self._until:
+            with contextlib.suppress(OSError):
+                by(file.path)
 
 
-def _remove(file: os.DirEntry[str]) -> None:
-    with contextlib.suppress(OSError):
-        (os.rmdir if file.is_dir(follow_symlinks=False) else os.unlink)(file.path)
-
-
-def _status(file: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        return file.stat(follow_symlinks=False)
-    except OSError:
-        return None
-
-
-def _letter(name: str, status: os.stat_result | None) -> Letter | None:
+def _letter(name: str, status: os.stat_result) -> Letter | None:
     """Return a file as a letter; a second name of a file could be that of somebody else's."""
-    if status is None or not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         return None
     return Letter(name, status.st_uid, status.st_ino, status.st_mtime, status.st_size)
 
@@ -138,17 +149,15 @@ def remove(folder: Path, letter: Letter) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what nobody touched for long, whatever it is; directories with something in stay.
+    """Remove what nobody touched for long, and directories, if there is nothing in them.
 
     Raises:
         OSError: The directory cannot be read.
 
     """
-    now, files = time.time(), Counter[int]()
+    now, crowd = time.time(), _Crowd()
     with os.scandir(folder) as found:
         for file in found:
-            status = _status(file)
-            if status is None or _is_too_many(file, status, files):
-                continue
-            if abs(now - status.st_mtime) > FRESH_S:
-                _remove(file)
+            status = crowd.admit(file)
+            if status is not None and abs(now - status.st_mtime) > FRESH_S:
+                crowd.remove(file)

@@ -39,8 +39,10 @@ KEEP_EVERY_S = 3.0
 """A report that is touched more often is not kept alive more often."""
 MOST_BYTES = 8 << 20
 """What is read of one user between two sweeps."""
-_COST_BYTES = 4096
-"""What a file costs beside its size."""
+_COST_BYTES, _COST_OF_SEEN = 4096, 4
+"""What a file costs beside its size, and how many times the size where the server is asked."""
+_LONG_S, _RESTS, _LONGEST_REST_S = 0.05, 4, 5.0
+"""After a turn that took more of the processor's time than this, so many times that is paused."""
 MOST_NEW, NEW_EVERY_S = 8192, 3600.0
 """Pieces of code that are new to the server, of one user in that time: it keeps them for good."""
 MOST_CODES = 4096
@@ -77,7 +79,7 @@ class Relay:
         self._writer = writer
         self._folder = writer.folder / FOLDER
         self._relayed: dict[str, _Relayed] = {}
-        self._sweep_at = self._new_until = 0.0
+        self._sweep_at = self._new_until = self._rest_until = 0.0
         self._read_bytes, self._new = Counter[int](), Counter[int]()
         self._since = 0
 
@@ -101,6 +103,18 @@ class Relay:
             OSError: The directory cannot be read.
 
         """
+        if time.monotonic() < self._rest_until:
+            return
+        began = time.thread_time()
+        try:
+            self._turn(store, tip)
+        finally:
+            took_s = time.thread_time() - began
+            if took_s > _LONG_S:  # the log is copied by the same thread
+                rest_s = min(took_s * _RESTS, _LONGEST_REST_S)
+                self._rest_until = time.monotonic() + rest_s
+
+    def _turn(self, store: Store, tip: int) -> None:
         found = [*letters(self._folder, REPORT, SEEN)]
         self._answer(store, [one for one in found if one.name.endswith(SEEN)], tip)
         try:
@@ -114,7 +128,7 @@ class Relay:
 
     def _may_read(self, letter: Letter) -> bool:
         """Return whether a file may be read now: not if much of its owner's was of late."""
-        cost = letter.size + _COST_BYTES
+        cost = letter.size * (_COST_OF_SEEN if letter.name.endswith(SEEN) else 1) + _COST_BYTES
         if self._read_bytes[letter.owner] + cost > MOST_BYTES:
             return False
         self._read_bytes[letter.owner] += cost
