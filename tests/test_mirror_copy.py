@@ -326,6 +326,26 @@ def test_a_log_that_changes_while_it_is_copied_is_not_copied(tmp_path: Path) -> 
     assert DirectoryStore(tmp_path, "app").read(0).tip == 0
 
 
+@pytest.mark.parametrize("junk", [b"junk", b"", b"x" * (2 << 20)])
+def test_what_a_server_has_in_the_place_of_old_entries_is_not_kept(
+    tmp_path: Path, short_snapshots: None, junk: bytes
+) -> None:
+    store = MemoryStore("app")
+    log = Journal(store)
+    for _ in range(11):
+        push(log, "f")
+    assert log.ledger.snapshot_sequence > 3
+    store._entries[2] = junk
+    copy = copied(store, tmp_path)
+    kept = {int(file.name) for file in (tmp_path / "app" / "log").iterdir()}
+    assert kept == {*range(4, 12)}, "nobody can tell what came before what is wrong"
+    push(log, "f")
+    copy.keep(log, frozenset(), {})
+    assert read(tmp_path).ledger.head == log.ledger.head
+    assert {int(f.name) for f in (tmp_path / "app" / "log").iterdir()} == {*kept, 12}
+    copy.close()
+
+
 # what processes leave --------------------------------------------------------------------
 
 

@@ -187,7 +187,12 @@ class DirectoryStore:
         self._outbox.note({code: n for code, n in deployed.items() if " " in code})
 
     def note_digests(self, file: str, digests: Mapping[str, str]) -> None:
-        """Take no note: every process reads its own files."""
+        """Take no note: every process reads its own files.
+
+        Such a note says which deployed code a text is, and nobody can check it for less than it
+        saves. Who may write to a server may be believed; who may write here is any user of the
+        host, and could have a deploy taken for code that old pushes go over.
+        """
 
     def doorbell(self) -> DirectoryDoorbell:
         """Return a new doorbell."""

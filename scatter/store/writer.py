@@ -191,6 +191,12 @@ class Writer:
         for file in gone:
             _remove(file)
 
+    def drop_entries(self, last: int) -> None:
+        """Remove the entries of releases up to one: they are not what was believed."""
+        for file in _own(self.folder / self._log, _NUMBER):
+            if file.name.isdecimal() and int(file.name) <= last:
+                _remove(file)
+
     def _needless(self, bundles: set[str], below: int, above: int | None) -> Iterator[Path]:
         yield from (f for f in _own(self.folder / "bundles", _DIGEST) if f.name not in bundles)
         for file in _own(self.folder / self._log, _NUMBER):
