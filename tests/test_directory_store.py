@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -98,6 +99,21 @@ def test_a_copy_is_not_for_writing(tmp_path: Path, use: Callable[[DirectoryStore
     with pytest.raises(StoreRefused, match=r"is a copy and takes no .* Use the server"):
         use(store)
     assert (store.read(0).entries, store.bundles([DIGEST])) == ((b"1",), {DIGEST: b"code"})
+
+
+def test_a_bundle_that_is_not_what_its_name_says_is_written_again(tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"code").hexdigest()
+    write(tmp_path, 1, bundles={digest: b"code"})
+    file = tmp_path / "app" / "bundles" / digest
+    assert Writer(tmp_path, "app").has(digest)
+    file.write_bytes(b"co")
+    writer = Writer(tmp_path, "app")
+    assert not writer.has(digest)
+    with writer.writing():
+        writer.add({}, {digest: b"code"})
+    assert writer.has(digest)
+    file.unlink()
+    assert not writer.has(digest)
 
 
 def test_entries_behind_the_tip_are_not_there_yet(tmp_path: Path) -> None:

@@ -664,7 +664,7 @@ class Mirrored(DirectoryStore):
     ) -> bool:
         if not self._source.append(sequence, entry, bundles, hints):
             return False
-        new = {digest: data for digest, data in bundles.items() if not self._writer.has(digest)}
+        new = {digest: bundles[digest] for digest in bundles.keys() - {*self._writer.bundles()}}
         snapshot = self._source.read(0, 0).snapshot
         with self._writer.writing() as is_ours:
             assert is_ours

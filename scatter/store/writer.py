@@ -63,6 +63,7 @@ class Writer:
         self._is_shared = shared
         self._mode, self._folder_mode = (0o644, 0o755) if shared else (0o600, 0o700)
         self._log = "log"
+        self._whole = set[str]()
 
     def __repr__(self) -> str:
         return f"<Writer of {self.folder}>"
@@ -126,8 +127,11 @@ class Writer:
         write_whole(self.folder / name, data, durably=durably, mode=self._mode)
 
     def has(self, digest: str) -> bool:
-        """Return whether a bundle is there."""
-        return (self.folder / "bundles" / digest).exists()
+        """Return whether a bundle is there, and what its name says; it is read once."""
+        file = self.folder / "bundles" / digest
+        if digest not in self._whole and _is_whole(file):
+            self._whole.add(digest)
+        return digest in self._whole and file.exists()
 
     def entry(self, sequence: int) -> bytes | None:
         """Return the entry of a release, if it is there."""
@@ -185,7 +189,9 @@ class Writer:
             above: Entries of releases after this one go too.
 
         """
-        gone = [*self._needless(set(bundles), max(below, 1), above)]
+        needed = set(bundles)
+        self._whole &= needed
+        gone = [*self._needless(needed, max(below, 1), above)]
         if gone:
             sync_folder(self.folder)  # the older `tip` could come back, and needs them
         for file in gone:
@@ -208,7 +214,8 @@ class Writer:
 
     def mend(self) -> list[str]:
         """Remove bundles that are not what their names say; return their names."""
-        wrong = [f for f in _own(self.folder / "bundles", _DIGEST) if not _is_whole(f)]
+        self._whole.clear()
+        wrong = [f for f in _own(self.folder / "bundles", _DIGEST) if not self.has(f.name)]
         for file in wrong:
             _remove(file)
         return [file.name for file in wrong]
