@@ -47,8 +47,8 @@ def write_whole(
         OSError: It cannot be written; it is what it was.
 
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}")  # nobody can put a link there
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:
             os.fchmod(handle, mode)

@@ -129,3 +129,13 @@ def test_a_file_is_the_old_one_or_the_new_one(
     assert os.listdir(tmp_path) == ["file"]
     write_whole(file, b"new", durably=False)
     assert file.read_bytes() == b"new"
+
+
+def test_a_link_that_somebody_put_there_is_not_written_through(tmp_path: Path) -> None:
+    for name in (f".file.{os.getpid()}", ".file"):
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "file").symlink_to(tmp_path / "elsewhere")
+    write_whole(tmp_path / "file", b"text")
+    assert (tmp_path / "file").read_bytes() == b"text"
+    assert not (tmp_path / "file").is_symlink()
+    assert not (tmp_path / "elsewhere").exists()

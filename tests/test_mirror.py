@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from mirrors import MODULE, Host
+from scatter_agent import systemd
 from scatter_agent.mirror import daemon
 from scatter_agent.mirror.copy import Copy
 from support import start_python, wait_until
@@ -125,7 +126,10 @@ def test_parent_and_child_of_a_fork_both_follow(host: Host) -> None:
     host.push(f="f1")
     host.has(1)
     program = start_python(
-        FORKS, str(host.project), f"dir:{host.folder}", host.namespace, stderr=subprocess.PIPE
+        *(FORKS, str(host.project), f"dir:{host.folder}", host.namespace),
+        # Python 3.12 and later warn of a fork of a process that has threads
+        env=os.environ | {"PYTHONWARNINGS": "ignore:This process:DeprecationWarning"},
+        stderr=subprocess.PIPE,
     )
     assert program.stdout is not None
     assert {program.stdout.readline(), program.stdout.readline()} == {"child\n", "parent\n"}
@@ -428,15 +432,15 @@ def test_with_the_server_down_it_starts_and_waits(away: Away) -> None:
 
 
 def test_it_tells_systemd_how_it_stands(host: Host, tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(20)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(20)
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
         heard: list[str] = []
 
         def hears(text: str) -> None:
             while text not in heard:
-                heard.extend(systemd.recv(4096).decode().splitlines())
+                heard.extend(listening.recv(4096).decode().splitlines())
 
         host.push(f="f1", g="g1")
         process = host.start(**environment)
@@ -453,6 +457,19 @@ def test_it_tells_systemd_how_it_stands(host: Host, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         hears("STOPPING=1")
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("place", ["/in@one/notify", "@abstract"])
+def test_what_systemd_is_told_is_one_line_a_field(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    address = f"{place}-{os.getpid()}" if place.startswith("@") else f"{short_tmp}{place}"
+    (short_tmp / "in@one").mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        assert systemd.notify(STATUS="a name\nWATCHDOG=trigger\r\n \ud800")
+        assert listening.recv(4096) == b"STATUS=a name WATCHDOG=trigger ?"
 
 
 def test_a_thread_that_hangs_is_not_healthy(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scatter_agent.mirror import inbox
+from scatter_agent.mirror import inbox, relay
 from scatter_agent.mirror.chain import Known, copy_log
 from scatter_agent.mirror.copy import Copy
 from scatter_agent.mirror.relay import Relay
@@ -22,7 +23,7 @@ from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.log import Journal, journal
 from scatter.model import ProcessReport
 from scatter.reports import read_reports, write_report
-from scatter.store import open_store
+from scatter.store import open_store, writer
 from scatter.store.directory import DirectoryStore
 from scatter.store.memory import MemoryStore
 from scatter.store.port import Tail
@@ -168,6 +169,90 @@ def test_whenever_it_is_killed_a_whole_state_is_read_and_the_next_one_goes_on(
     assert sum(useful for _, useful in found) > rounds, "most had the time to write something"
 
 
+# where it writes -------------------------------------------------------------------------
+
+
+ME = os.geteuid()
+as_root = pytest.mark.skipif(ME != 0, reason="only root can give files away")
+
+
+def files_of_another(folder: Path) -> dict[str, str]:
+    """Make a directory with what a writer would find needless, were it its own."""
+    for name in ("log", "log-2", "bundles"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "notes").write_text("of another")
+    (folder / ".profile").write_text("of another")
+    return {str(file): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+@as_root
+@pytest.mark.parametrize("harm", ["foreign", "writable", "sticky"])
+def test_who_can_write_on_the_way_has_a_mirror_write_nowhere_else(
+    tmp_path: Path, harm: str
+) -> None:
+    store, eve = MemoryStore("app"), tmp_path / "eve"
+    push(Journal(store), "f")
+    before = files_of_another(tmp_path / "victim")
+    eve.mkdir()
+    (eve / "app").symlink_to(tmp_path / "victim")
+    (eve / "link").symlink_to(tmp_path / "later")
+    if harm == "foreign":
+        os.chown(eve, 4321, 4321)
+    else:
+        eve.chmod(0o777 if harm == "writable" else 0o1777)
+        os.lchown(eve / "app", 4321, 4321)
+        os.lchown(eve / "link", 4321, 4321)
+    for folder in [eve, eve / "link"] + [eve / "new"] * (harm != "sticky"):
+        copy = copied(store, folder)
+        assert "nobody else can write to" in copy.trouble
+        copy.close()
+    found = {str(f): f.read_text() for f in (tmp_path / "victim").rglob("*") if f.is_file()}
+    assert found == before
+    assert not (tmp_path / "later").exists()
+    assert not (eve / "new").exists()
+
+
+def test_what_a_mirror_did_not_write_it_does_not_remove(tmp_path: Path) -> None:
+    store = MemoryStore("app")
+    push(Journal(store), "f")
+    before = files_of_another(tmp_path / "app")
+    (tmp_path / "app" / "logs").mkdir()
+    (tmp_path / "app" / "log" / "sub").mkdir()
+    (tmp_path / "app" / ".git").mkdir()
+    copied(store, tmp_path).close()
+    push(Journal(store), "f")
+    copy = copied(store, tmp_path)
+    assert (copy.trouble, read(tmp_path).ledger.sequence) == ("", 2)
+    left = {name for name in before if Path(name).exists()}
+    assert before.keys() - left == {str(tmp_path / "app" / "log-2" / "notes")}, "a log of its own"
+    assert (tmp_path / "app" / "logs").is_dir()
+    assert (tmp_path / "app" / ".git").is_dir()
+    copy.close()
+
+
+def test_what_an_older_tip_needs_is_removed_once_the_newer_one_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, remove, put = writer.sync_folder, writer._remove, writer.write_whole
+    monkeypatch.setattr(writer, "sync_folder", lambda f: (done.append(f"sync {f.name}"), sync(f)))
+    monkeypatch.setattr(writer, "_remove", lambda f: (done.append(f"remove {f.name}"), remove(f)))
+    monkeypatch.setattr(
+        writer, "write_whole", lambda f, *a, **o: (done.append(f"write {f.name}"), put(f, *a, **o))
+    )
+    mine = Writer(tmp_path / "mirror", "app", shared=True)
+    with mine.writing():
+        mine.keep({1: b"1"}, {"ab" * 32: b"old"}, tip=1, snapshot=0)
+        assert done[:3] == ["sync " + tmp_path.name, "sync mirror", "sync app"], "what was made"
+        done.clear()
+        mine.begin_anew()
+        mine.keep({1: b"one"}, {}, tip=1, snapshot=0)
+        mine.drop([], below=0)
+    expected = ["sync app", "write 1", "sync log-2", "sync bundles", "sync app", "write tip"]
+    assert done[:7] == [*expected, "sync app"]
+    assert sorted(done[7:]) == [f"remove {'ab' * 32}", "remove log"]
+
+
 # the log ---------------------------------------------------------------------------------
 
 
@@ -235,10 +320,30 @@ def test_a_log_that_changes_while_it_is_copied_is_not_copied(tmp_path: Path) -> 
     log = Journal(store)
     log.catch_up()
     store._entries[:] = other._entries
-    writer = Writer(tmp_path, "app", shared=True)
-    with writer.writing(), pytest.raises(StoreUnavailable, match="changed while it was copied"):
-        copy_log(log, writer, Known())
+    mine = Writer(tmp_path, "app", shared=True)
+    with mine.writing(), pytest.raises(StoreUnavailable, match="changed while it was copied"):
+        copy_log(log, mine, Known())
     assert DirectoryStore(tmp_path, "app").read(0).tip == 0
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"", b"x" * (2 << 20)])
+def test_what_a_server_has_in_the_place_of_old_entries_is_not_kept(
+    tmp_path: Path, short_snapshots: None, junk: bytes
+) -> None:
+    store = MemoryStore("app")
+    log = Journal(store)
+    for _ in range(11):
+        push(log, "f")
+    assert log.ledger.snapshot_sequence > 3
+    store._entries[2] = junk
+    copy = copied(store, tmp_path)
+    kept = {int(file.name) for file in (tmp_path / "app" / "log").iterdir()}
+    assert kept == {*range(4, 12)}, "nobody can tell what came before what is wrong"
+    push(log, "f")
+    copy.keep(log, frozenset(), {})
+    assert read(tmp_path).ledger.head == log.ledger.head
+    assert {int(f.name) for f in (tmp_path / "app" / "log").iterdir()} == {*kept, 12}
+    copy.close()
 
 
 # what processes leave --------------------------------------------------------------------
@@ -257,7 +362,7 @@ class Box:
 
     def turn(self) -> list[str]:
         """Have what is there relayed; return the ids of the processes that the store knows."""
-        self.relay._sweep_at = 0.0
+        self.relay._sweep_at = self.relay._rest_until = 0.0
         self.relay.turn(self.store, 1)
         return [report.id for report in read_reports(self.store)]
 
@@ -273,14 +378,11 @@ def report(process: str, **fields: object) -> bytes:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
+    monkeypatch.setattr(relay, "KEEP_EVERY_S", 0.0)
     made = Box(tmp_path)
     yield made
     made.copy.close()
-
-
-ME = os.geteuid()
-as_root = pytest.mark.skipif(ME != 0, reason="only root can give files away")
 
 
 def test_anybody_may_write_where_nobody_can_touch_what_is_anothers(box: Box) -> None:
@@ -377,15 +479,15 @@ def test_junk_is_passed_over_and_goes_when_it_is_old(box: Box, kind: str, suffix
 def test_a_file_that_was_put_in_the_place_of_another_is_not_taken_for_it(box: Box) -> None:
     file = box.leave("web-1")
     (letter,) = inbox.letters(box.folder, ".report")
-    assert inbox.read(box.folder, letter, 1 << 20) == file.read_bytes()
-    assert inbox.read(box.folder, letter._replace(owner=letter.owner + 1), 1 << 20) is None
+    assert inbox.read(box.folder, letter) == file.read_bytes()
+    assert inbox.read(box.folder, letter._replace(owner=letter.owner + 1)) is None
     other = box.folder / "other"
     other.write_bytes(file.read_bytes())
     other.replace(file)
-    assert inbox.read(box.folder, letter, 1 << 20) is None
+    assert inbox.read(box.folder, letter) is None
     file.unlink()
     file.symlink_to("/etc/passwd")
-    assert inbox.read(box.folder, letter, 1 << 20) is None
+    assert inbox.read(box.folder, letter) is None
 
 
 def test_what_is_no_text_harms_nobody(box: Box) -> None:
@@ -406,13 +508,157 @@ def _fields(name: str) -> dict[str, Any]:
     return fields | {"id": name}
 
 
-def test_one_user_cannot_crowd_out_what_is_looked_at(
-    box: Box, monkeypatch: pytest.MonkeyPatch
+@as_root
+@pytest.mark.parametrize("suffix", [".report", ".seen", ".x", ""])
+def test_one_user_crowds_nobody_out_and_fills_nothing(
+    box: Box, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     monkeypatch.setattr(inbox, "MOST_OF_ONE", 3)
+    for number in range(60):
+        file = box.folder / f"junk{number}{suffix}"
+        (file.mkdir, file.touch, lambda file=file: file.symlink_to("/nowhere"))[number % 3]()
+        os.lchown(file, 4321, -1)
+    box.leave("web-1")
+    assert f"web-1@{ME}" in box.turn()
+    assert len([*box.folder.iterdir()]) <= 3 + 1
+
+
+def test_reports_of_one_user_do_not_fill_the_server(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(report("web-0"))
+    monkeypatch.setattr(inbox, "MOST_BYTES_OF_ONE", 3 * size)
     for number in range(9):
         box.leave(f"web-{number}")
     assert len(box.turn()) == 3
+    monkeypatch.setattr(inbox, "MOST_BYTES", size - 1)
+    assert box.turn() == []
+
+
+def test_who_leaves_much_at_once_waits_and_loses_nothing(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "MOST_BYTES", 3 * 5000)
+    monkeypatch.setattr(relay, "SWEEP_S", 0.0)
+    for number in range(4):
+        box.leave(f"web-{number}")
+        (box.folder / f"{number}.seen").write_text(json.dumps({f"app:f {number}": None}))
+    found = [len(box.turn()) for _ in range(4)]
+    assert found == sorted(found)
+    assert found[0] < 4 == found[-1]
+    assert len(box.store.first_seen([f"app:f {number}" for number in range(4)])) == 4
+
+
+def test_a_report_that_is_touched_all_the_time_is_kept_alive_now_and_then(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "KEEP_EVERY_S", 60.0)
+    file = box.leave("web-1")
+    box.turn()
+    monkeypatch.setattr(box.store, "keep_report", lambda *_: pytest.fail("too often"))
+    os.utime(file, (time.time() - 1, time.time() - 1))
+    assert box.turn() == [f"web-1@{ME}"]
+
+
+def test_a_file_that_grows_after_it_was_found_is_not_read(box: Box) -> None:
+    file = box.leave("web-1")
+    (letter,) = inbox.letters(box.folder, ".report")
+    with file.open("ab") as stream:
+        stream.write(b" ")
+    assert inbox.read(box.folder, letter) is None
+
+
+def test_a_directory_in_the_place_of_a_question_is_no_trouble(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = box.folder / "x.seen"
+    file.write_text(json.dumps({"app:f ab": None}))
+    real = box.store.first_seen
+
+    def swap(codes: Any) -> dict[str, int]:
+        if file.is_file():
+            file.unlink()
+            file.mkdir()
+        return real(codes)
+
+    monkeypatch.setattr(box.store, "first_seen", swap)
+    assert box.turn() == []
+    assert box.process.first_seen(["app:f ab"]) == {"app:f ab": 0}
+    box.turn()
+    assert not file.exists()
+
+
+def test_after_a_turn_that_took_long_the_log_has_the_thread_for_itself(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 10.0])
+    monkeypatch.setattr("scatter_agent.mirror.relay.time.thread_time", lambda: next(clock))
+    box.turn()
+    assert box.relay._rest_until > time.monotonic() + 1
+    box.leave("web-1")
+    box.relay.turn(box.store, 1)
+    assert read_reports(box.store) == []
+    monkeypatch.setattr("scatter_agent.mirror.relay.time.thread_time", lambda: 0.0)
+    assert box.turn() == [f"web-1@{ME}"]
+
+
+def test_where_anybody_could_touch_what_is_anothers_nobody_can_any_more(box: Box) -> None:
+    for mode, expected in ((0o777, 0o1777), (0o770, 0o1770), (0o755, 0o755)):
+        box.folder.chmod(mode)
+        box.relay.begin()
+        assert box.folder.stat().st_mode & 0o7777 == expected
+
+
+def test_nobody_makes_a_deploy_older_than_it_is(box: Box) -> None:
+    """A question can be read by all, and answered by who would have old pushes go over it."""
+    log = Journal(box.store)
+    box.store.note_seen({"app:f": 0, "app:f ab": 0})
+    for _ in range(3):
+        push(log, "f")
+    box.copy.keep(log, frozenset(), {})
+    for first, second in (("1", "2"), ("2", "1")):
+        (box.folder / f"{first}.seen").write_text(json.dumps({f"app:f c{first}": None}))
+        (box.folder / f"{second}.seen").write_text(json.dumps({f"app:f c{first}": 0}))
+        box.relay.turn(box.store, 4)
+    (box.folder / "3.seen").write_text(json.dumps({"app:f c3": 0}))
+    box.relay.turn(box.store, 4)
+    (box.folder / "4.seen").write_text(json.dumps({"app:f c4": 3}))
+    (box.folder / "5.seen").write_text(json.dumps({"app:f c4": 0}))
+    push(log, "f")
+    box.relay.turn(box.store, 5)
+    found = box.store.first_seen([f"app:f c{number}" for number in range(1, 5)])
+    assert found == {f"app:f c{number}": 4 for number in range(1, 5)}
+
+
+def test_what_was_left_while_the_mirror_was_away_is_as_old_as_the_directory(
+    box: Box, tmp_path: Path
+) -> None:
+    box.store.note_seen({"app:f": 0, "app:f ab": 0})
+    box.copy.close()
+    log = Journal(box.store)
+    for _ in range(3):
+        push(log, "f")
+    (box.folder / "1.seen").write_text(json.dumps({"app:f cd": 1}))
+    (box.folder / "2.seen").write_text(json.dumps({"app:f ef": 0}))
+    copied(box.store, tmp_path).close()
+    assert box.store.first_seen(["app:f cd", "app:f ef"]) == {"app:f cd": 1, "app:f ef": 1}
+
+
+def test_the_server_keeps_only_so_much_new_code_of_one_user(
+    box: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relay, "MOST_NEW", 5)
+    codes = [f"app:f {number:x}" for number in range(16)]
+    box.store.note_seen({"app:f": 0, codes[0]: 0})
+    for code in codes:
+        (box.folder / f"{secrets.token_hex(4)}.seen").write_text(json.dumps({code: None}))
+        box.turn()
+    assert len(box.store.first_seen(codes)) == 1 + 5, "what it has already does not count"
+    assert f"user {ME} has asked about more than 5 pieces of new code" in caplog.text
+    box.relay._new_until = 0.0
+    (box.folder / "x.seen").write_text(json.dumps({codes[-1]: None}))
+    box.turn()
+    assert box.process.first_seen([codes[-1]]) == {codes[-1]: 1}
 
 
 def test_a_question_is_answered_by_what_the_store_knows(box: Box) -> None:

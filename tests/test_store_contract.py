@@ -1,7 +1,7 @@
 """The contract of `scatter.store.port`, on every store: order, compare-and-swap, hints, doorbells.
 
-A store class passes when its subclass of `StoreContract` does. What only one of them has is in
-its own file.
+A store class passes when its subclass of `StoreContract` does; one that is filled by others, that
+of `ReadingContract`. What only one of them has is in its own file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from support import free_port, wait_until
 
 from scatter.server import EmbeddedServer
 from scatter.store import open_store
+from scatter.store.directory import DirectoryStore
 from scatter.store.memory import MemoryStore
-from scatter.store.port import Doorbell, Hints, Ring, Store
+from scatter.store.port import NO_HINTS, Doorbell, Hints, Ring, Store
 from scatter.store.redis import RedisStore
+from scatter.store.writer import Writer
 
 Opens = Callable[..., Store]
 
@@ -96,8 +98,11 @@ def in_child(body: Callable[[], object], limit_s: int = 10) -> str:
     return said or ("" if status == 0 else f"the child hung or died: status {status}")
 
 
-class StoreContract:
-    """What every store does. Subclasses say how one is opened."""
+class ReadingContract:
+    """What every store does that can be read, however it is filled.
+
+    Subclasses say how one is opened.
+    """
 
     @pytest.fixture
     def opens(self) -> Iterator[Opens]:
@@ -167,8 +172,6 @@ class StoreContract:
         assert store.entries([1]) == [entry]
         assert store.read(0).entries == (entry,)
         assert store.bundles(["ab" * 32]) == {"ab" * 32: data}
-        store.write_report("p\r\n1", entry, 60)
-        assert store.reports() == {"p\r\n1": entry}
 
     def test_another_namespace_has_another_log(self, opens: Opens) -> None:
         store, other = opens(), opens("other")
@@ -181,6 +184,140 @@ class StoreContract:
         assert other.bundles(["ab" * 32]) == {}
         assert other.versions("f") == []
         assert other.reports() == {}
+
+    # bundles ------------------------------------------------------------------------------
+
+    def test_a_bundle_is_written_once(self, store: Store) -> None:
+        digest = "ab" * 32
+        store.append(1, b"1", {digest: b"first"})
+        store.append(2, b"2", {digest: b"second"})
+        assert store.bundles([digest]) == {digest: b"first"}
+
+    def test_only_bundles_that_exist_are_returned(self, store: Store) -> None:
+        store.append(1, b"1", {"ab" * 32: b"a", "cd" * 32: b"c"})
+        asked = (d * 32 for d in ("ab", "ef", "cd"))
+        assert store.bundles(asked) == {"ab" * 32: b"a", "cd" * 32: b"c"}
+        assert store.bundles([]) == {}
+
+    def test_removed_bundles_are_gone_also_from_the_newest_release(self, store: Store) -> None:
+        store.append(1, b"1", {"ab" * 32: b"a", "cd" * 32: b"c"})
+        store.remove_bundles(d * 32 for d in ("ab", "ef"))
+        assert store.bundles(["ab" * 32, "cd" * 32]) == {"cd" * 32: b"c"}
+        assert "ab" * 32 not in store.read(0, recent=True).recent
+        store.remove_bundles([])
+        store.remove_bundles(["ab" * 32])
+        assert store.bundles(["cd" * 32]) == {"cd" * 32: b"c"}
+
+    # hints --------------------------------------------------------------------------------
+
+    def test_the_newest_snapshot_is_pointed_at(self, store: Store) -> None:
+        fill(store, 2)
+        assert store.read(0).snapshot == 0
+        store.append(3, b"3", {}, Hints(snapshot=True))
+        fill(store, 5, first=4)
+        assert store.read(0).snapshot == 3
+        assert store.read(0, 0).snapshot == 3
+        assert store.read(5).snapshot == 0, "only who begins looks for one"
+        store.append(6, b"6", {}, Hints(snapshot=True))
+        assert store.read(0).snapshot == 6
+
+    # use ----------------------------------------------------------------------------------
+
+    def test_a_closed_store_may_be_used_again(self, store: Store) -> None:
+        store.close()
+        fill(store, 1)
+        store.close()
+        store.close()
+        assert store.read(0).entries == (b"1",)
+        store.close()
+
+    def test_a_child_forked_while_other_threads_are_inside_the_store_can_use_its_copy(
+        self, store: Store
+    ) -> None:
+        fill(store, 3)
+        stop = threading.Event()
+
+        def busy() -> None:
+            while not stop.is_set():
+                store.read(0)
+
+        threads = [threading.Thread(target=busy) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            said = (in_child(lambda: store.read(0).entries[2], 3) for _ in range(10))
+            assert next(filter(None, said), "") == ""
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert store.read(2).entries == (b"3",)
+
+    # doorbell -----------------------------------------------------------------------------
+
+    def test_the_doorbell_rings_for_the_log(self, store: Store, bell: Doorbell) -> None:
+        bell.listen()
+        assert bell.works
+        assert bell.trouble == ""
+        assert not bell.wait(0)
+        fill(store, 1)
+        assert bell.wait(10) == Ring(log=True)
+        assert not bell.wait(0)
+        fill(store, 2, first=2)
+        assert bell.wait(10) == Ring(log=True)
+
+    def test_listening_for_nothing_rings_for_nothing_but_a_wake(
+        self, store: Store, bell: Doorbell
+    ) -> None:
+        bell.listen(log=False)
+        fill(store, 1)
+        store.write_report("p1", b"x", 60)
+        bell.wake()
+        assert heard(bell, lambda ring: bool(ring)) == Ring(woken=True)
+
+    def test_a_wake_from_another_thread_ends_a_wait(self, bell: Doorbell) -> None:
+        bell.listen()
+        waker = threading.Timer(0.05, bell.wake)
+        waker.start()
+        assert bell.wait(20) == Ring(woken=True)
+        waker.join()
+
+    def test_wakes_before_a_wait_end_it_once_and_never_block(self, bell: Doorbell) -> None:
+        bell.listen()
+        for _ in range(20_000):
+            bell.wake()
+        assert bell.wait(20) == Ring(woken=True)
+        assert not bell.wait(0.01)
+
+    def test_a_wake_outlives_listening_again(self, bell: Doorbell) -> None:
+        bell.listen()
+        bell.wake()
+        bell.listen()
+        assert bell.wait(20).woken
+
+    def test_a_look_without_waiting_sees_a_wake(self, bell: Doorbell) -> None:
+        bell.listen()
+        bell.wake()
+        assert bell.wait(0) == Ring(woken=True)
+
+    def test_a_wait_ends_with_its_time(self, bell: Doorbell) -> None:
+        bell.listen()
+        assert bell.wait(0.01) == Ring()
+
+    def test_a_doorbell_that_nobody_holds_is_let_go_without_a_warning(self, store: Store) -> None:
+        bell = store.doorbell()
+        bell.listen()
+        gone = weakref.ref(bell)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            del bell
+            gc.collect()
+        assert gone() is None
+        assert [str(warning.message) for warning in said] == []
+
+
+class StoreContract(ReadingContract):
+    """What every store does that takes releases and reports."""
 
     # compare-and-swap ---------------------------------------------------------------------
 
@@ -265,12 +402,6 @@ class StoreContract:
 
     # bundles ------------------------------------------------------------------------------
 
-    def test_a_bundle_is_written_once(self, store: Store) -> None:
-        digest = "ab" * 32
-        store.append(1, b"1", {digest: b"first"})
-        store.append(2, b"2", {digest: b"second"})
-        assert store.bundles([digest]) == {digest: b"first"}
-
     def test_when_code_was_first_seen_is_noted_once(self, store: Store) -> None:
         assert store.first_seen(["f", "f ab"]) == {}
         assert store.first_seen([]) == {}
@@ -285,21 +416,6 @@ class StoreContract:
         store.note_digests("shop:1", {"f": "a", "g": "b"})
         store.note_digests("shop:1", {"g": "c"})
         assert store.digests(["shop:2", "shop:1"]) == [{}, {"f": "a", "g": "c"}]
-
-    def test_only_bundles_that_exist_are_returned(self, store: Store) -> None:
-        store.append(1, b"1", {"ab" * 32: b"a", "cd" * 32: b"c"})
-        asked = (d * 32 for d in ("ab", "ef", "cd"))
-        assert store.bundles(asked) == {"ab" * 32: b"a", "cd" * 32: b"c"}
-        assert store.bundles([]) == {}
-
-    def test_removed_bundles_are_gone_also_from_the_newest_release(self, store: Store) -> None:
-        store.append(1, b"1", {"ab" * 32: b"a", "cd" * 32: b"c"})
-        store.remove_bundles(d * 32 for d in ("ab", "ef"))
-        assert store.bundles(["ab" * 32, "cd" * 32]) == {"cd" * 32: b"c"}
-        assert "ab" * 32 not in store.read(0, recent=True).recent
-        store.remove_bundles([])
-        store.remove_bundles(["ab" * 32])
-        assert store.bundles(["cd" * 32]) == {"cd" * 32: b"c"}
 
     def test_the_bundles_of_the_newest_release_come_with_the_read(self, store: Store) -> None:
         store.append(1, b"1", {"ab" * 32: b"a"})
@@ -369,17 +485,6 @@ class StoreContract:
         assert {(1, 1), (2, 2)} <= set(store.versions("f"))
         assert (1, 3) in store.versions("g")
 
-    def test_the_newest_snapshot_is_pointed_at(self, store: Store) -> None:
-        fill(store, 2)
-        assert store.read(0).snapshot == 0
-        store.append(3, b"3", {}, Hints(snapshot=True))
-        fill(store, 5, first=4)
-        assert store.read(0).snapshot == 3
-        assert store.read(0, 0).snapshot == 3
-        assert store.read(5).snapshot == 0, "only who begins looks for one"
-        store.append(6, b"6", {}, Hints(snapshot=True))
-        assert store.read(0).snapshot == 6
-
     @pytest.mark.parametrize(
         "names", [("a", "a:b", "a:b:c"), (":score", "score"), ("mód:é.ü", "mod:e.u"), ("x y", "x")]
     )
@@ -398,6 +503,10 @@ class StoreContract:
         store.write_report("p2", b"two", 60)
         store.write_report("p1", b"new", 60)
         assert store.reports() == {"p1": b"new", "p2": b"two"}
+
+    def test_all_bytes_of_a_report_are_kept_as_they_are(self, store: Store) -> None:
+        store.write_report("p\r\n1", bytes(range(256)), 60)
+        assert store.reports() == {"p\r\n1": bytes(range(256))}
 
     def test_a_removed_report_is_gone(self, store: Store) -> None:
         store.write_report("p1", b"one", 60)
@@ -429,14 +538,6 @@ class StoreContract:
         wait_until(lambda: not store.reports(), "the report to expire")
 
     # use ----------------------------------------------------------------------------------
-
-    def test_a_closed_store_may_be_used_again(self, store: Store) -> None:
-        store.close()
-        fill(store, 1)
-        store.close()
-        store.close()
-        assert store.read(0).entries == (b"1",)
-        store.close()
 
     def test_every_thread_gets_its_own_answers(self, store: Store) -> None:
         names = [f"{n:064x}" for n in range(8)]
@@ -471,40 +572,7 @@ class StoreContract:
         store.write_report("parent", b"still here", 60)
         assert store.reports() == {"parent": b"still here"}
 
-    def test_a_child_forked_while_other_threads_are_inside_the_store_can_use_its_copy(
-        self, store: Store
-    ) -> None:
-        fill(store, 3)
-        stop = threading.Event()
-
-        def busy() -> None:
-            while not stop.is_set():
-                store.read(0)
-
-        threads = [threading.Thread(target=busy) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        try:
-            said = (in_child(lambda: store.read(0).entries[2], 3) for _ in range(10))
-            assert next(filter(None, said), "") == ""
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
-        assert store.read(2).entries == (b"3",)
-
     # doorbell -----------------------------------------------------------------------------
-
-    def test_the_doorbell_rings_for_the_log(self, store: Store, bell: Doorbell) -> None:
-        bell.listen()
-        assert bell.works
-        assert bell.trouble == ""
-        assert not bell.wait(0)
-        fill(store, 1)
-        assert bell.wait(10) == Ring(log=True)
-        assert not bell.wait(0)
-        fill(store, 2, first=2)
-        assert bell.wait(10) == Ring(log=True)
 
     def test_the_doorbell_rings_for_the_processes_it_was_told_and_no_others(
         self, store: Store, bell: Doorbell
@@ -536,15 +604,6 @@ class StoreContract:
         store.write_report("p2", b"x", 60)
         assert heard(bell, lambda ring: bool(ring)) == Ring(processes=frozenset({"p2"}))
 
-    def test_listening_for_nothing_rings_for_nothing_but_a_wake(
-        self, store: Store, bell: Doorbell
-    ) -> None:
-        bell.listen(log=False)
-        fill(store, 1)
-        store.write_report("p1", b"x", 60)
-        bell.wake()
-        assert heard(bell, lambda ring: bool(ring)) == Ring(woken=True)
-
     def test_a_lost_race_and_another_namespace_do_not_ring(
         self, opens: Opens, store: Store, bell: Doorbell
     ) -> None:
@@ -568,46 +627,6 @@ class StoreContract:
         assert any(ring.log for ring in rings)
         assert len(rings) <= 3, "thirty entries that were there are no thirty rings"
 
-    def test_a_wake_from_another_thread_ends_a_wait(self, bell: Doorbell) -> None:
-        bell.listen()
-        waker = threading.Timer(0.05, bell.wake)
-        waker.start()
-        assert bell.wait(20) == Ring(woken=True)
-        waker.join()
-
-    def test_wakes_before_a_wait_end_it_once_and_never_block(self, bell: Doorbell) -> None:
-        bell.listen()
-        for _ in range(20_000):
-            bell.wake()
-        assert bell.wait(20) == Ring(woken=True)
-        assert not bell.wait(0.01)
-
-    def test_a_wake_outlives_listening_again(self, bell: Doorbell) -> None:
-        bell.listen()
-        bell.wake()
-        bell.listen()
-        assert bell.wait(20).woken
-
-    def test_a_look_without_waiting_sees_a_wake(self, bell: Doorbell) -> None:
-        bell.listen()
-        bell.wake()
-        assert bell.wait(0) == Ring(woken=True)
-
-    def test_a_wait_ends_with_its_time(self, bell: Doorbell) -> None:
-        bell.listen()
-        assert bell.wait(0.01) == Ring()
-
-    def test_a_doorbell_that_nobody_holds_is_let_go_without_a_warning(self, store: Store) -> None:
-        bell = store.doorbell()
-        bell.listen()
-        gone = weakref.ref(bell)
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            del bell
-            gc.collect()
-        assert gone() is None
-        assert [str(warning.message) for warning in said] == []
-
 
 class TestMemoryStore(StoreContract):
     """The store in memory."""
@@ -628,6 +647,51 @@ class TestMemoryStore(StoreContract):
     @given(st.data())
     def test_any_history_reads_as_it_was_written(self, data: st.DataObject) -> None:
         check_against_a_list(MemoryStore("app"), data)
+
+
+class Mirrored(DirectoryStore):
+    """A directory that is filled as a mirror does it; what is read is the directory's own."""
+
+    def __init__(self, folder: Path, source: MemoryStore) -> None:
+        super().__init__(folder, source.namespace, is_mirror=True)
+        self._source, self._writer = source, Writer(folder, source.namespace, shared=True)
+        with self._writer.writing() as is_ours:
+            assert is_ours
+            self._writer.make_folder(self.folder / "reports", 0o1777)
+
+    def append(
+        self, sequence: int, entry: bytes, bundles: Mapping[str, bytes], hints: Hints = NO_HINTS
+    ) -> bool:
+        if not self._source.append(sequence, entry, bundles, hints):
+            return False
+        new = {digest: bundles[digest] for digest in bundles.keys() - {*self._writer.bundles()}}
+        snapshot = self._source.read(0, 0).snapshot
+        with self._writer.writing() as is_ours:
+            assert is_ours
+            self._writer.keep({sequence: entry}, new, tip=sequence, snapshot=snapshot)
+        return True
+
+    def remove_bundles(self, digests: Iterable[str]) -> None:
+        with self._writer.writing():
+            self._writer.drop({*self._writer.bundles()} - {*digests}, below=0)
+
+
+class TestDirectoryStore(ReadingContract):
+    """The store in a directory: what it takes from processes is in `test_mirror_copy`."""
+
+    @pytest.fixture
+    def opens(self, tmp_path: Path) -> Iterator[Opens]:
+        sources: dict[str, MemoryStore] = {}
+        return lambda name="app": Mirrored(tmp_path, sources.setdefault(name, MemoryStore(name)))
+
+    @settings(
+        deadline=None,
+        max_examples=10,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(st.data())
+    def test_any_history_reads_as_it_was_written(self, opens: Opens, data: st.DataObject) -> None:
+        check_against_a_list(opens(f"h{next(_numbers)}"), data)
 
 
 class RedisContract(StoreContract):

@@ -48,8 +48,9 @@ def with_agent(environment: Mapping[str, str], settings: Mapping[str, str]) -> d
         settings: Variables of the agent's settings.
 
     """
-    before = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
-    path = [str(SITE), *(part for part in before if part != str(SITE))]
+    before = environment.get("PYTHONPATH", "")
+    parts = before.split(os.pathsep) if before else []  # an empty part of more is the directory
+    path = [str(SITE), *(part for part in parts if part != str(SITE))]
     return {**environment, **settings, "PYTHONPATH": os.pathsep.join(path)}
 
 

@@ -17,10 +17,13 @@ def notify(**fields: str | int) -> bool:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
-    text = "\n".join(f"{name}={value}" for name, value in fields.items())
+    # a value of two lines would be two fields: what a status repeats may be anybody's
+    text = "\n".join(f"{name}={' '.join(str(value).split())}" for name, value in fields.items())
+    if address.startswith("@"):
+        address = f"\0{address[1:]}"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as wire:
-            wire.sendto(text.encode(), address.replace("@", "\0", 1))
+            wire.sendto(text.encode("utf-8", "replace"), address)
     except OSError:
         return False  # whoever listened is gone; that ends no service
     return True

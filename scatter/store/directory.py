@@ -15,7 +15,15 @@ from typing import NoReturn
 
 from scatter.errors import StoreRefused
 from scatter.store.directory_bell import DirectoryDoorbell
-from scatter.store.layout import SCHEME, check, place_of, read_file, read_tip, seen_in
+from scatter.store.layout import (
+    MOST_OF_ENTRY,
+    SCHEME,
+    check,
+    place_of,
+    read_file,
+    read_tip,
+    seen_in,
+)
 from scatter.store.outbox import Outbox
 from scatter.store.port import NO_HINTS, Hints, Tail
 
@@ -86,7 +94,7 @@ class DirectoryStore:
         tip = read_tip(self.folder)
         entries = list[bytes]()
         for sequence in range(after + 1, min(tip.sequence, after + limit) + 1):
-            data = read_file(self.folder / tip.log / str(sequence))
+            data = read_file(self.folder / tip.log / str(sequence), MOST_OF_ENTRY)
             if data is None:
                 break
             entries.append(data)
@@ -95,7 +103,7 @@ class DirectoryStore:
     def entries(self, sequences: Sequence[int]) -> list[bytes | None]:
         """Return the entry at each sequence."""
         log = self.folder / read_tip(self.folder).log
-        return [read_file(log / str(sequence)) for sequence in sequences]
+        return [read_file(log / str(sequence), MOST_OF_ENTRY) for sequence in sequences]
 
     def bundles(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return the bundles that exist."""
@@ -179,7 +187,12 @@ class DirectoryStore:
         self._outbox.note({code: n for code, n in deployed.items() if " " in code})
 
     def note_digests(self, file: str, digests: Mapping[str, str]) -> None:
-        """Take no note: every process reads its own files."""
+        """Take no note: every process reads its own files.
+
+        Such a note says which deployed code a text is, and nobody can check it for less than it
+        saves. Who may write to a server may be believed; who may write here is any user of the
+        host, and could have a deploy taken for code that old pushes go over.
+        """
 
     def doorbell(self) -> DirectoryDoorbell:
         """Return a new doorbell."""

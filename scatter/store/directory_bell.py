@@ -33,6 +33,7 @@ class DirectoryDoorbell:
         self._folder = folder
         self._check = check
         self._notices = open_notices(folder)
+        self._rings = True
         self._seen: Identity = None
 
     def __repr__(self) -> str:
@@ -52,7 +53,12 @@ class DirectoryDoorbell:
             "fs.inotify.max_user_instances if there are too few."
         )
 
-    def listen(self, *, log: bool = True, processes: Iterable[str] = ()) -> None:  # noqa: ARG002
+    def listen(
+        self,
+        *,
+        log: bool = True,
+        processes: Iterable[str] = (),  # noqa: ARG002 - what they say is on the way to the server
+    ) -> None:
         """Ring for what is written from now on.
 
         Raises:
@@ -61,6 +67,7 @@ class DirectoryDoorbell:
         """
         self._check()
         self._notices.watch()
+        self._rings = log
         self._seen = self._identity()
 
     def wait(self, timeout_s: float) -> Ring:
@@ -68,11 +75,12 @@ class DirectoryDoorbell:
         deadline = time.monotonic() + timeout_s
         self._notices.watch()
         while not self._is_new():
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                return Ring()
-            if self._notices.wait(left_s) == "woken":
+            left_s = max(0.0, deadline - time.monotonic())
+            noticed = self._notices.wait(left_s)
+            if noticed == "woken":
                 return Ring(log=self._is_new(), woken=True)
+            if noticed == "time" and not left_s:
+                return Ring()
         return Ring(log=True)
 
     def check(self, *, suspect: bool = False) -> None:  # noqa: ARG002 - it costs one stat
@@ -94,7 +102,7 @@ class DirectoryDoorbell:
         if found == self._seen:
             return False
         self._seen = found
-        return True
+        return self._rings
 
     def _identity(self) -> Identity:
         try:

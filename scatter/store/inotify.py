@@ -29,9 +29,9 @@ class InotifyNotices:
         """Remember which; `watch` begins."""
         self._folder = folder
         self._pid = os.getpid()
+        self._handle = -1  # first: `__del__` looks at it, also if there are no descriptors left
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         weakref.finalize(self, os.close, self._wake).atexit = False  # agents end at the exit too
-        self._handle = -1
         self._watched: tuple[int, int] | None = None
         self.trouble = ""
 

@@ -21,15 +21,22 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import stat
 from pathlib import Path
 from typing import NamedTuple
 
 from scatter.errors import StoreRefused, StoreUnavailable, UsageError
+from scatter.ways import OTHERS, Open, open_to_others
 
 FORMAT = "scatter directory 2\n"
 SCHEME = "dir:"
-_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+MOST_BYTES = 64 << 20
+"""What is read of one file: the snapshots of the largest logs fit in."""
+MOST_OF_ENTRY = 2 << 20
+"""The same of an entry; one that is believed is half as long."""
+LOG = re.compile(r"log(-[1-9][0-9]{0,8})?")
+"""What a folder of entries is called."""
 
 
 class Tip(NamedTuple):
@@ -106,15 +113,24 @@ def read_tip(folder: Path) -> Tip:
         )
     try:
         sequence, snapshot, log = (read_file(folder / "tip") or b"").decode().splitlines()
-        return Tip(int(sequence), int(snapshot), log) if "/" not in log else Tip()
+        return Tip(int(sequence), int(snapshot), log) if LOG.fullmatch(log) else Tip()
     except ValueError:
         return Tip()
 
 
-def read_file(file: Path) -> bytes | None:
-    """Return what is in a file; None if it cannot be had."""
+def read_file(file: Path, most_bytes: int = MOST_BYTES) -> bytes | None:
+    """Return what is in a file; None if it cannot be had.
+
+    Who owns the directory may be another user, and must not hold up or fill whoever reads it: a
+    link, a FIFO, a device or a file that is too large cannot be had.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        return file.read_bytes()
+        with os.fdopen(os.open(file, flags), "rb") as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
+                return None
+            return stream.read(found.st_size)
     except OSError:
         return None
 
@@ -142,33 +158,42 @@ def check(folder: Path, *, owner: int | None = None, whole_way: bool = False) ->
         StoreRefused: `unsafe-trust-file`: others can write to it.
 
     """
+    ours = {0, os.geteuid()} | ({owner} if owner is not None else set())
     try:
-        real = folder.resolve(strict=True) if whole_way else folder
-        _check(folder, real.stat(), owner)
-        for parent in real.parents if whole_way else ():
-            _check_on_the_way(parent, owner)
+        found = folder.stat()
+        on_the_way = open_to_others(str(folder.absolute()), ours) if whole_way else None
     except OSError as error:
-        if isinstance(error, StoreRefused):
-            raise
         raise StoreUnavailable(
             f"{folder} cannot be read: {error.strerror}.", url=f"{SCHEME}{folder.parent}"
         ) from error
+    if on_the_way is not None:
+        raise _unsafe(on_the_way)
+    if found.st_mode & OTHERS or found.st_uid not in ours:
+        raise _unsafe(Open(str(folder), found))
 
 
-def _check_on_the_way(folder: Path, owner: int | None) -> None:
-    found = folder.stat()
-    if found.st_mode & stat.S_ISVTX and found.st_uid == 0:
-        return  # as /tmp: nobody can rename what is another's
-    _check(folder, found, owner)
+def check_way(folder: Path) -> None:
+    """Return if nobody else can put another in the place of a directory that may not be there yet.
+
+    Raises:
+        StoreRefused: `unsafe-trust-file`: others can.
+        OSError: A directory on the way cannot be looked at.
+
+    """
+    try:
+        found = open_to_others(str(folder.absolute()), (0, os.geteuid()))
+    except FileNotFoundError:
+        return  # what is there is good, and the rest is yet to be made
+    if found is not None:
+        raise _unsafe(found)
 
 
-def _check(folder: Path, found: os.stat_result, owner: int | None) -> None:
-    ours = {0, os.geteuid()} | ({owner} if owner is not None else set())
-    if found.st_mode & _OTHERS or found.st_uid not in ours:
-        raise StoreRefused(
-            f"{folder}: expected a directory of this user or root that nobody else can write to, "
-            f"found mode {stat.S_IMODE(found.st_mode):o} of user {found.st_uid}. Code in it would "
-            "be run. Use another one, `chmod go-w`, or name the user whom you mean: "
-            f"dir:PATH?owner={found.st_uid}",
-            reason="unsafe-trust-file",
-        )
+def _unsafe(found: Open) -> StoreRefused:
+    path, status, _ = found.inside or found
+    return StoreRefused(
+        f"{path}: expected a directory of this user or root that nobody else can write to, found "
+        f"mode {stat.S_IMODE(status.st_mode):o} of user {status.st_uid}. Code in it would be run. "
+        "Use another one, `chmod go-w`, or name the user whom you mean: "
+        f"dir:PATH?owner={status.st_uid}",
+        reason="unsafe-trust-file",
+    )

@@ -10,6 +10,8 @@ The mirror relays reports to its server, and answers questions in `seen.json`
 Invariants
 1. Files come whole: by another name first, which nobody can guess.
 2. What cannot be written is `StoreRefused`, and costs nothing but that others do not see it.
+3. No link is followed: neither who owns the directory nor who else writes there has a file written,
+   touched or removed elsewhere.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ ANSWER_S = 1.0
 ONLINE_S = 15.0
 """How long a mirror counts as being there after it was last heard of."""
 _LOOK_S = 0.005
+_AT = getattr(os, "O_PATH", os.O_RDONLY)  # not everybody need be able to list it
 
 
 class Outbox:
@@ -64,15 +67,16 @@ class Outbox:
     def touch(self, process: str) -> bool:
         """Say that a report still holds; False: there is none."""
         try:
-            os.utime(self._reports / f"{process}{REPORT}")
+            with self._opened() as folder:
+                os.utime(f"{process}{REPORT}", dir_fd=folder, follow_symlinks=False)
         except OSError:
             return False
         return True
 
     def remove(self, process: str) -> None:
         """Take a report back."""
-        with contextlib.suppress(OSError):
-            (self._reports / f"{process}{REPORT}").unlink()
+        with contextlib.suppress(OSError), self._opened() as folder:
+            os.unlink(f"{process}{REPORT}", dir_fd=folder)
 
     def note(self, seen: Mapping[str, int]) -> None:
         """Leave a note since when deployed code is known.
@@ -100,11 +104,21 @@ class Outbox:
             self._write(f"{secrets.token_hex(8)}{SEEN}", json.dumps(wanted).encode())
         except OSError:
             return known
-        deadline = time.monotonic() + ANSWER_S
+        deadline, before = time.monotonic() + ANSWER_S, None
         while not known.keys() >= wanted.keys() and time.monotonic() < deadline:
             native.sleep(_LOOK_S)
-            known = seen_in(self._folder)
+            found = self._edition()
+            if found != before:
+                before, known = found, seen_in(self._folder)
         return known
+
+    def _edition(self) -> tuple[int, int] | None:
+        """Return what is another one when answers were written."""
+        try:
+            found = os.stat(self._folder / "seen.json")
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def _is_online(self) -> bool:
         try:
@@ -114,16 +128,27 @@ class Outbox:
         return abs(age_s) < ONLINE_S
 
     def _write(self, name: str, data: bytes) -> None:
-        part = self._reports / f".{secrets.token_hex(8)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        part = f".{secrets.token_hex(8)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with self._opened() as folder:
+            try:
+                with os.fdopen(os.open(part, flags, 0o644, dir_fd=folder), "wb") as stream:
+                    os.fchmod(stream.fileno(), 0o644)  # the mirror may be another user
+                    stream.write(data)
+                os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(part, dir_fd=folder)
+                raise
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        flags = _AT | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        folder = os.open(self._reports, flags)
         try:
-            with os.fdopen(os.open(part, flags, 0o644), "wb") as stream:
-                os.fchmod(stream.fileno(), 0o644)  # the mirror may be another user
-                stream.write(data)
-            part.replace(self._reports / name)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+            yield folder
+        finally:
+            os.close(folder)
 
     @contextlib.contextmanager
     def _refused(self) -> Iterator[None]:

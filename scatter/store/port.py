@@ -1,8 +1,8 @@
 """The store port: where releases and bundles are kept. Bytes and records, nothing callable.
 
 Implementations: `MemoryStore` (here in the process), `RedisStore`. One contract suite
-(`tests/test_store_contract.py`) runs on each. `DirectoryStore` keeps what concerns reading, and
-refuses the rest.
+(`tests/test_store_contract.py`) runs on each. `DirectoryStore` keeps what concerns reading, which
+is a suite of its own that all three pass, and refuses the rest.
 
 Contract
 1. **Ordering.** Entries are numbered 1, 2, 3 … without gaps and never change once written.

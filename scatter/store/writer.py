@@ -6,6 +6,7 @@ Invariants
 2. Only one process writes at a time; others leave it to that one.
 3. A directory that others could write to is not written: code in it would be run.
 4. A log that takes the place of another is written beside it.
+5. What a writer could not have written is not removed, whatever directory it was given.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,12 +23,26 @@ from pathlib import Path
 
 from scatter.errors import ScatterError, StoreUnavailable
 from scatter.files import locked, sync_folder, write_whole
-from scatter.store.layout import FORMAT, SCHEME, Tip, check, read_file, read_tip, seen_in
+from scatter.store.layout import (
+    FORMAT,
+    LOG,
+    SCHEME,
+    Tip,
+    check,
+    check_way,
+    read_file,
+    read_tip,
+    seen_in,
+)
 
 MOST_SEEN = 20_000
 """Pieces of deployed code that are remembered; the oldest go first."""
 ONLINE_EVERY_S = 4.0
 """Seconds after which `online` is touched again."""
+_NAMES = re.compile(r"FORMAT|tip|seen\.json")
+_NUMBER = re.compile(r"[0-9]{1,20}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+"""What a writer calls its files, in the namespace's directory, its log and its bundles."""
 _ONE_BY_ONE = 64
 """Files that are waited for each by itself; for more, all file systems are asked once."""
 
@@ -44,8 +60,10 @@ class Writer:
 
         """
         self.folder = Path(folder) / namespace
+        self._is_shared = shared
         self._mode, self._folder_mode = (0o644, 0o755) if shared else (0o600, 0o700)
         self._log = "log"
+        self._whole = set[str]()
 
     def __repr__(self) -> str:
         return f"<Writer of {self.folder}>"
@@ -62,23 +80,45 @@ class Writer:
 
         """
         with translated(self.folder):
-            for folder in (self.folder.parent, self.folder, self.folder / "bundles"):
+            if self._is_shared:
+                check_way(self.folder)
+            for folder in (self.folder.parent, self.folder):
                 self.make_folder(folder)
-            check(self.folder)
+            self.check()
+            self.make_folder(self.folder / "bundles")
             with locked(self.folder / "lock", timeout_s=0) as is_ours:
                 if is_ours:
                     self._settle()
                 yield is_ours
 
+    def check(self) -> None:
+        """Return if the directory is there, and nobody else can write to it.
+
+        A mirror, which may be root, looks at the whole way: links would have it write elsewhere.
+
+        Raises:
+            StoreUnavailable, StoreRefused: As for `writing`.
+
+        """
+        check(self.folder, whole_way=self._is_shared)
+
     def make_folder(self, folder: Path, mode: int = 0) -> None:
-        """Make a directory if there is none; its mode is that of this writer unless given."""
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
-            folder.chmod(mode or self._folder_mode)
+        """Make a directory if there is none; its mode is that of this writer unless given.
+
+        Those on the way are made too, and its name outlasts a loss of power.
+        """
+        if folder.is_dir():
+            return
+        if not folder.parent.exists():
+            self.make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(mode or self._folder_mode)
+        sync_folder(folder.parent)
 
     def _settle(self) -> None:
         if read_file(self.folder / "FORMAT") != FORMAT.encode():
             (self.folder / "tip").unlink(missing_ok=True)  # what is left says nothing
+            sync_folder(self.folder)
             self._write("FORMAT", FORMAT.encode())
         self._log = read_tip(self.folder).log
         self.make_folder(self.folder / self._log)
@@ -87,8 +127,11 @@ class Writer:
         write_whole(self.folder / name, data, durably=durably, mode=self._mode)
 
     def has(self, digest: str) -> bool:
-        """Return whether a bundle is there."""
-        return (self.folder / "bundles" / digest).exists()
+        """Return whether a bundle is there, and what its name says; it is read once."""
+        file = self.folder / "bundles" / digest
+        if digest not in self._whole and _is_whole(file):
+            self._whole.add(digest)
+        return digest in self._whole and file.exists()
 
     def entry(self, sequence: int) -> bytes | None:
         """Return the entry of a release, if it is there."""
@@ -96,7 +139,8 @@ class Writer:
 
     def missing(self, first: int, last: int) -> list[int]:
         """Return the sequences from `first` to `last` of which the entry is not there."""
-        there = {int(f.name) for f in (self.folder / self._log).iterdir() if f.name.isdecimal()}
+        files = _own(self.folder / self._log, _NUMBER)
+        there = {int(file.name) for file in files if file.name.isdecimal()}
         return [sequence for sequence in range(first, last + 1) if sequence not in there]
 
     def add(self, entries: Mapping[int, bytes], bundles: Mapping[str, bytes]) -> None:
@@ -146,24 +190,34 @@ class Writer:
 
         """
         needed = set(bundles)
-        for file in (self.folder / "bundles").iterdir():
-            if file.name not in needed:
-                file.unlink(missing_ok=True)
-        for file in (self.folder / self._log).iterdir():
+        self._whole &= needed
+        gone = [*self._needless(needed, max(below, 1), above)]
+        if gone:
+            sync_folder(self.folder)  # the older `tip` could come back, and needs them
+        for file in gone:
+            _remove(file)
+
+    def drop_entries(self, last: int) -> None:
+        """Remove the entries of releases up to one: they are not what was believed."""
+        for file in _own(self.folder / self._log, _NUMBER):
+            if file.name.isdecimal() and int(file.name) <= last:
+                _remove(file)
+
+    def _needless(self, bundles: set[str], below: int, above: int | None) -> Iterator[Path]:
+        yield from (f for f in _own(self.folder / "bundles", _DIGEST) if f.name not in bundles)
+        for file in _own(self.folder / self._log, _NUMBER):
             number = int(file.name) if file.name.isdecimal() else 0
-            if number < max(below, 1) or (above is not None and number > above):
-                file.unlink(missing_ok=True)
-        for file in self.folder.iterdir():
-            if file.name.startswith("log") and file.name != self._log:
-                shutil.rmtree(file, ignore_errors=True)
-            elif file.name.startswith("."):
-                file.unlink(missing_ok=True)
+            if number < below or (above is not None and number > above):
+                yield file
+        yield from (f for f in _own(self.folder, LOG) if f.name != self._log)
+        yield from (f for f in _own(self.folder, _NAMES) if f.name.startswith("."))
 
     def mend(self) -> list[str]:
         """Remove bundles that are not what their names say; return their names."""
-        wrong = [f for f in (self.folder / "bundles").iterdir() if not _is_whole(f)]
+        self._whole.clear()
+        wrong = [f for f in _own(self.folder / "bundles", _DIGEST) if not self.has(f.name)]
         for file in wrong:
-            file.unlink(missing_ok=True)
+            _remove(file)
         return [file.name for file in wrong]
 
     def bundles(self) -> list[str]:
@@ -184,6 +238,23 @@ class Writer:
             file.unlink(missing_ok=True)
         elif not _is_young(file):  # all who follow wake when it is touched
             file.touch(self._mode)
+
+
+def _own(folder: Path, names: re.Pattern[str]) -> Iterator[Path]:
+    """Yield the files of such names, and what a killed writer left of them half-written."""
+    for file in folder.iterdir():
+        name = file.name
+        if name.startswith("."):
+            name = name[1:].rpartition(".")[0]
+        if names.fullmatch(name):
+            yield file
+
+
+def _remove(file: Path) -> None:
+    if file.is_dir() and not file.is_symlink():
+        shutil.rmtree(file, ignore_errors=True)
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _is_young(file: Path) -> bool:

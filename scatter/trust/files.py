@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scatter import ways
 from scatter.errors import Untrusted
 
 MAX_BYTES = 1 << 20
-_MAX_LINKS = 40
-"""Links followed on the way to a file, as many as Linux follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ def _check(path: Path, part: Path | str, status: os.stat_result) -> None:
             f"{what} belongs to user {status.st_uid}, not to this user ({os.geteuid()}) or root",
             f"If it is yours: chown {os.geteuid()} {part}",
         )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_mode & ways.OTHERS:
         raise _unsafe(
             path,
             f"others can write to {what} (mode {stat.S_IMODE(status.st_mode):o})",
@@ -170,53 +168,10 @@ def _is_ours(status: os.stat_result) -> bool:
 
 def _check_way(path: Path) -> None:
     """Return if nobody else can change which file is at the end of a path."""
-    for folder, name in _steps(str(path.absolute())):
-        try:
-            status, inside = os.stat(folder), os.lstat(os.path.join(folder, name))
-        except OSError as error:
-            raise _unsafe(path, f"{folder} cannot be looked at: {error.strerror}", "") from error
-        is_shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if is_shared and status.st_mode & stat.S_ISVTX and _is_ours(status) and _is_ours(inside):
-            continue
-        if is_shared == stat.S_IWGRP and _is_ours(status) and _is_of_one(status.st_gid):
-            continue
-        _check(path, folder, status)
-
-
-def _is_of_one(gid: int) -> bool:
-    """Return whether a group is this user's own, with nobody else in it.
-
-    Where every user has one, directories are writable by it (umask 002), `~/.config` among them.
-    """
-    import grp
-    import pwd
-
     try:
-        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
-    except KeyError:
-        return False
-    others = {u.pw_name for u in pwd.getpwall() if u.pw_gid == gid} | {*group.gr_mem}
-    return user.pw_gid == gid and user.pw_name == group.gr_name and others <= {user.pw_name}
-
-
-def _steps(path: str) -> Iterator[tuple[str, str]]:
-    """Yield each directory on the way to a file, free of links, and what is next in it."""
-    done, todo, links = "/", path.split("/")[::-1], 0
-    while todo:
-        name = todo.pop()
-        if name in ("", "."):
-            continue
-        if name == "..":
-            done = os.path.dirname(done)
-            continue
-        yield done, name
-        here = os.path.join(done, name)
-        if not os.path.islink(here):
-            done = here
-            continue
-        links += 1
-        if links > _MAX_LINKS:
-            raise _unsafe(path, "too many links lead to it", "Give the path of the file itself.")
-        target = os.readlink(here)
-        done = "/" if target.startswith("/") else done
-        todo += target.split("/")[::-1]
+        found = ways.open_to_others(str(path.absolute()), (0, os.geteuid()), own_group=True)
+    except OSError as error:
+        why = f"{error.filename} cannot be looked at: {error.strerror}"
+        raise _unsafe(path, why, "Give the path of the file itself.") from error
+    if found is not None:
+        _check(path, found.folder, found.status)

@@ -23,7 +23,12 @@ from scatter.trust import Position
 from scatter.trust.home import make_folder
 
 PATIENCE_S = 0.02
-"""How long to wait for another process that writes the same position."""
+"""How long to wait for another process that writes the same position.
+
+A release waits for this where many processes of a user get it at once. It is short, and not 0: so
+nine of ten of a hundred keep it at once, else half of them (m), for a tenth of a millisecond in
+the middle; and a `scatter push` that ends right away has no later look at which to try again.
+"""
 VARIABLE = "SCATTER_STATE"
 """Names the directory in place of `~/.local/state/scatter`."""
 _SIZE_BYTES = 512

@@ -139,8 +139,9 @@ def test_the_programs_own_start_has_the_last_word_and_there_is_one_agent(
     assert yard.reports()[program.pid].labels == {"region": "eu"}
 
 
+@pytest.mark.parametrize("path", ["", "/x", ":/x", "/x:"])
 def test_what_the_program_sees_of_the_launcher_is_its_environment_alone(
-    yard: Yard, run: Callable[..., Program]
+    yard: Yard, run: Callable[..., Program], path: str
 ) -> None:
     text = """
         import __future__, json, os, signal, sys
@@ -152,7 +153,8 @@ def test_what_the_program_sees_of_the_launcher_is_its_environment_alone(
         print(json.dumps(seen))
         """
     app = script(yard, text)
-    plain, launched = yard.run("python", app, "a", "-b"), run("python", app, "a", "-b")
+    plain = yard.run("python", app, "a", "-b", PYTHONPATH=path)
+    launched = run("python", app, "a", "-b", PYTHONPATH=path)
     assert (plain.wait(), launched.wait()) == (0, 0)
     before, after = json.loads(plain.output()), json.loads(launched.output())
     assert after["finders"].pop(0) == "_Cue", "it waits for a module that is tracked"

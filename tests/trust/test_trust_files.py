@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from scatter import ways
 from scatter.errors import Untrusted
 from scatter.trust import files
 
@@ -67,7 +68,7 @@ def test_a_file_that_others_can_write_is_refused_with_the_command_to_run(
 def test_a_directory_that_others_can_write_is_refused(
     folder: Path, mode: int, up: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_is_of_one", lambda gid: False)
+    monkeypatch.setattr(ways, "is_of_one", lambda gid: False)
     loose = [folder, folder.parent][up]
     loose.chmod(mode)
     if mode == 0o1770:  # sticky: what is in it is safe as long as it is ours
@@ -85,7 +86,7 @@ def test_a_directory_that_only_the_group_of_this_user_alone_can_write_is_good(
     is_alone = grp.getgrgid(own).gr_name == name and members <= {name}
     folder.chmod(0o770)
     os.chown(folder, -1, own)
-    assert files._is_of_one(own) is is_alone
+    assert ways.is_of_one(own) is is_alone
     if is_alone:
         assert files.read(folder / "signers").data
     (folder / "signers").chmod(0o660)

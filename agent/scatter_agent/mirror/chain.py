@@ -55,17 +55,23 @@ def copy_log(journal: Journal, writer: Writer, known: Known) -> Known:
 
 
 def _copy(journal: Journal, writer: Writer, known: Known) -> None:
-    _fill(journal, writer)
+    _fill(journal, writer, known)
     _check(journal, writer, known)
 
 
-def _fill(journal: Journal, writer: Writer) -> None:
-    """Fetch the entries that are not there."""
-    absent = writer.missing(1, journal.ledger.sequence)
+def _fill(journal: Journal, writer: Writer, known: Known) -> None:
+    """Fetch the entries that are not there; what is missing of the known ones cannot be had."""
+    last = journal.ledger.sequence
+    absent = writer.missing(known.sequence + 1 if known.sequence <= last else 1, last)
     for first in range(0, len(absent), _PAGE):
         page = absent[first : first + _PAGE]
         found = zip(page, journal.store.entries(page), strict=True)
-        writer.add({sequence: entry for sequence, entry in found if entry is not None}, {})
+        writer.add({sequence: entry for sequence, entry in found if entry and _may_be(entry)}, {})
+
+
+def _may_be(entry: bytes) -> bool:
+    """Return whether bytes may be an entry; a server that is not believed could fill the disk."""
+    return len(entry) <= envelope.MAX_ENTRY_BYTES
 
 
 def _check(journal: Journal, writer: Writer, known: Known) -> None:
@@ -79,6 +85,7 @@ def _check(journal: Journal, writer: Writer, known: Known) -> None:
             if found is None and sequence >= max(1, journal.ledger.snapshot_sequence):
                 raise _changed(journal)
             if found is None or entry is None:
+                writer.drop_entries(sequence)
                 return  # older than what anybody reads, and the store has no better
             writer.add({sequence: entry}, {})
         sequence, expected = sequence - 1, found

@@ -20,7 +20,7 @@ from pathlib import Path
 from scatter.errors import ScatterError, StoreUnavailable
 from scatter.log import Journal
 from scatter.store.directory import DirectoryStore
-from scatter.store.layout import SCHEME, check, read_tip
+from scatter.store.layout import SCHEME, read_tip
 from scatter.store.outbox import FOLDER
 from scatter.store.writer import Writer, translated
 from scatter.trust import Verifier
@@ -119,7 +119,7 @@ class Copy:
 
     def _hold(self) -> None:
         if self._is_held:
-            check(self._writer.folder)
+            self._writer.check()
             return
         if not self._held.enter_context(self._writer.writing()):
             self._held.close()
@@ -130,6 +130,7 @@ class Copy:
             )
         self._is_held = True
         self._writer.make_folder(self.reports, 0o1777)
+        self._relay.begin()
         wrong = self._writer.mend()
         if wrong:
             tell("warning", "scatter.mended", namespace=self._namespace, bundles=len(wrong))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import queue
 import signal
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -34,7 +35,7 @@ APPLICATION = "scatter-agent mirror"
 SILENT_S = 30.0
 """How long an agent's thread may be busy with one thing; a server that hangs is given 10 s."""
 _TICK_S, _FIRST_TICK_S = 5.0, 0.05
-_PAUSE_S = 0.02
+_PAUSE_S, _LAST_PAUSE_S = 0.02, 0.32
 
 
 class Member:
@@ -96,12 +97,16 @@ class Member:
         self._on_change()
 
     def _notice(self) -> None:
-        """Wake the agent when processes leave something for it."""
+        """Wake the agent when processes leave something for it; less often if they never stop."""
+        pause_s = _PAUSE_S
         while not self._stop.is_set():
             self._notices.watch()
+            began = time.monotonic()
             if self._notices.wait(LOOK_S) == "written":
+                was_quiet = time.monotonic() - began > _PAUSE_S
+                pause_s = _PAUSE_S if was_quiet else min(pause_s * 2, _LAST_PAUSE_S)
                 self.agent.wake()
-                self._stop.wait(_PAUSE_S)
+                self._stop.wait(pause_s)
 
 
 class Daemon:

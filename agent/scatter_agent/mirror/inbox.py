@@ -3,7 +3,8 @@
 Invariants
 1. Only regular files of one name are opened, without following a link or waiting for a FIFO; who
    wrote one is the owner of the open file.
-2. However many files there are, and however large, little is read of one user.
+2. All files are looked at, so that nobody's are crowded out; of one user no more than `MOST_OF_ONE`
+   stay, and no more than `MOST_BYTES_OF_ONE` of them count.
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-MOST_FILES, MOST_OF_ONE = 8192, 2048
-"""Files that are looked at, of all users and of one."""
+from scatter.ways import OTHERS
+
+MOST_OF_ONE = 1024
+"""Files of one user; what is more is removed."""
+MOST_BYTES = 1 << 20
+"""Of one file; a larger one does not count."""
+MOST_BYTES_OF_ONE = 32 << 20
+"""Of all files of one user; those beyond do not count."""
+REMOVE_S = 0.1
+"""For how long files are removed at a time."""
 FRESH_S = 15.0
 """How long a file counts after it was last touched."""
 
@@ -47,6 +56,14 @@ class Letter(NamedTuple):
         return abs(time.time() - self.touched_at) < FRESH_S
 
 
+def protect(folder: Path) -> None:
+    """Have nobody touch what is another's, also where the directory was made by hand."""
+    with contextlib.suppress(OSError):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & OTHERS and not mode & stat.S_ISVTX:
+            folder.chmod(mode | stat.S_ISVTX)
+
+
 def letters(folder: Path, *suffixes: str) -> Iterator[Letter]:
     """Yield the files of these kinds; links, FIFOs and directories are none.
 
@@ -54,67 +71,93 @@ def letters(folder: Path, *suffixes: str) -> Iterator[Letter]:
         OSError: The directory cannot be read.
 
     """
-    of_owner = Counter[int]()
+    crowd, size_bytes = _Crowd(), Counter[int]()
     with os.scandir(folder) as found:
-        for number, file in enumerate(found):
-            if number >= MOST_FILES:
-                return
-            letter = _letter(file.name, _status(file))
-            if letter is None or not file.name.endswith(suffixes) or file.name.startswith("."):
+        for file in found:
+            if not file.name.endswith(suffixes) or file.name.startswith("."):
                 continue
-            of_owner[letter.owner] += 1
-            if of_owner[letter.owner] <= MOST_OF_ONE:
-                yield letter
+            status = crowd.admit(file)
+            letter = _letter(file.name, status) if status is not None else None
+            if letter is not None and letter.size <= MOST_BYTES:
+                size_bytes[letter.owner] += letter.size
+                if size_bytes[letter.owner] <= MOST_BYTES_OF_ONE:
+                    yield letter
 
 
-def _status(file: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        return file.stat(follow_symlinks=False)
-    except OSError:
-        return None
+class _Crowd:
+    """What is in a directory that is gone through, by owner; removes what nobody may leave there.
+
+    That ends after a moment: on a disk that is kept busy, each file may take long.
+    """
+
+    def __init__(self) -> None:
+        self._files = Counter[int]()
+        self._until = time.monotonic() + REMOVE_S
+
+    def admit(self, file: os.DirEntry[str]) -> os.stat_result | None:
+        """Return what is known of a file; None if it is a directory, one too many, or has gone."""
+        if file.is_dir(follow_symlinks=False):
+            self.remove(file, by=os.rmdir)  # one that has something in it stays
+            return None
+        try:
+            status = file.stat(follow_symlinks=False)
+        except OSError:
+            return None
+        self._files[status.st_uid] += 1
+        if self._files[status.st_uid] > MOST_OF_ONE:
+            self.remove(file)
+            return None
+        return status
+
+    def remove(self, file: os.DirEntry[str], by: Callable[[str], None] = os.unlink) -> None:
+        """Remove a file, if there is time."""
+        if time.monotonic() < self._until:
+            with contextlib.suppress(OSError):
+                by(file.path)
 
 
-def _letter(name: str, status: os.stat_result | None) -> Letter | None:
+def _letter(name: str, status: os.stat_result) -> Letter | None:
     """Return a file as a letter; a second name of a file could be that of somebody else's."""
-    if status is None or not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         return None
     return Letter(name, status.st_uid, status.st_ino, status.st_mtime, status.st_size)
 
 
-def read(folder: Path, letter: Letter, limit: int) -> bytes | None:
-    """Return what is in a letter; None if it is another file by now, or too large.
+def read(folder: Path, letter: Letter) -> bytes | None:
+    """Return what is in a letter; None if it is another file by now, or has grown.
 
     Args:
         folder: Where it is.
         letter: As it was found.
-        limit: Bytes that are read at most.
 
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(folder / letter.name, flags), "rb") as stream:
             found = _letter(letter.name, os.fstat(stream.fileno()))
-            if found is None or (found.owner, found.inode) != (letter.owner, letter.inode):
+            if found is None or found._replace(touched_at=letter.touched_at) != letter:
                 return None
-            data = stream.read(limit + 1)
+            return stream.read(letter.size)
     except OSError:
         return None
-    return data if len(data) <= limit else None
+
+
+def remove(folder: Path, letter: Letter) -> None:
+    """Remove a letter, whatever is there in its place by now."""
+    with contextlib.suppress(OSError):
+        os.unlink(folder / letter.name)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what nobody touched for long, whatever it is; directories stay.
+    """Remove what nobody touched for long, and directories, if there is nothing in them.
 
     Raises:
         OSError: The directory cannot be read.
 
     """
-    now = time.time()
+    now, crowd = time.time(), _Crowd()
     with os.scandir(folder) as found:
         for file in found:
-            status = _status(file)
-            if status is None or stat.S_ISDIR(status.st_mode):
-                continue
-            if abs(now - status.st_mtime) > FRESH_S:
-                with contextlib.suppress(OSError):
-                    os.unlink(file.path)
+            status = crowd.admit(file)
+            if status is not None and abs(now - status.st_mtime) > FRESH_S:
+                crowd.remove(file)
