@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from support import wait_until
 
 from scatter.errors import StoreRefused, StoreUnavailable, UsageError
 from scatter.log import Journal
-from scatter.store import open_store
+from scatter.model import ProcessReport
+from scatter.reports import read_reports, write_report
+from scatter.store import inbox, open_store
 from scatter.store.directory import DirectoryStore
 from scatter.store.inotify import InotifyNotices
 from scatter.store.layout import place_of, seen_in
@@ -311,6 +315,47 @@ def test_reports_are_left_touched_and_taken_back(tmp_path: Path) -> None:
     assert file.stat().st_mtime > 0
     store.remove_report("me")
     assert list(file.parent.iterdir()) == []
+
+
+def test_reports_of_this_host_are_read_by_whose_file_they_are(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    store = followed(tmp_path)
+    assert store.reports() == {}, "there is no mirror's directory for them"
+    folder = open_reports(tmp_path)
+    store.write_report("me", b"{}", 15)
+    store.write_report("old", b"{}", 15)
+    os.utime(folder / "old.report", (0, 0))
+    (folder / "link.report").symlink_to(folder / "me.report")
+    os.mkfifo(folder / "fifo.report")
+    (folder / "huge.report").write_bytes(b" " * (inbox.MAX_REPORT_BYTES + 1))
+    assert store.reports() == {f"me@{os.geteuid()}": b"{}"}
+
+
+def test_a_report_that_gives_the_name_of_another_process_is_none(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    store, folder = followed(tmp_path), open_reports(tmp_path)
+    report = ProcessReport(
+        id="me", host="h", pid=1, application="a", python="3", state="ready", sequence=1
+    )
+    store.write_report("me", write_report(report), 15)
+    store.write_report("you", write_report(report), 15)
+    (found,) = read_reports(store)
+    assert found == replace(report, id=f"me@{os.geteuid()}")
+    assert (folder / "you.report").exists()
+
+
+def test_it_knows_since_when_the_mirror_could_not_ask_its_server(tmp_path: Path) -> None:
+    store = followed(tmp_path)
+    assert store.contact() == (False, 0.0)
+    write(tmp_path, 1)
+    writer = Writer(tmp_path, "app", shared=True)
+    writer.be_online(True)
+    assert store.contact().is_online
+    os.utime(store.folder / "online", (1000, 1000))
+    assert store.contact() == (False, 1000.0), "it was killed"
+    writer.be_online(False)
+    assert not store.contact().is_online
+    assert abs(store.contact().at - time.time()) < 60, "it took leave"
 
 
 def test_a_question_waits_for_nobody_where_no_mirror_is_online(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scatter_agent.mirror import inbox
 from scatter_agent.mirror.chain import Known, copy_log
 from scatter_agent.mirror.copy import Copy
 from scatter_agent.mirror.relay import Relay
@@ -22,7 +21,7 @@ from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.log import Journal, journal
 from scatter.model import ProcessReport
 from scatter.reports import read_reports, write_report
-from scatter.store import open_store
+from scatter.store import inbox, open_store
 from scatter.store.directory import DirectoryStore
 from scatter.store.memory import MemoryStore
 from scatter.store.port import Tail

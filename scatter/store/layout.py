@@ -18,6 +18,7 @@ Not here: reading (`directory`), writing (`writer`).
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -30,6 +31,10 @@ from scatter.errors import StoreRefused, StoreUnavailable, UsageError
 FORMAT = "scatter directory 2\n"
 SCHEME = "dir:"
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_ADVICE = {
+    errno.ENOENT: "Check the path and the namespace, and that the mirror keeps that one.",
+    errno.EACCES: "Let this user go through every directory on the way to it (chmod o+x).",
+}
 
 
 class Tip(NamedTuple):
@@ -150,9 +155,8 @@ def check(folder: Path, *, owner: int | None = None, whole_way: bool = False) ->
     except OSError as error:
         if isinstance(error, StoreRefused):
             raise
-        raise StoreUnavailable(
-            f"{folder} cannot be read: {error.strerror}.", url=f"{SCHEME}{folder.parent}"
-        ) from error
+        found = f"{folder} cannot be read: {error.strerror}. {_ADVICE.get(error.errno or 0, '')}"
+        raise StoreUnavailable(found.rstrip(), url=f"{SCHEME}{folder.parent}") from error
 
 
 def _check_on_the_way(folder: Path, owner: int | None) -> None:
@@ -164,11 +168,17 @@ def _check_on_the_way(folder: Path, owner: int | None) -> None:
 
 def _check(folder: Path, found: os.stat_result, owner: int | None) -> None:
     ours = {0, os.geteuid()} | ({owner} if owner is not None else set())
-    if found.st_mode & _OTHERS or found.st_uid not in ours:
-        raise StoreRefused(
-            f"{folder}: expected a directory of this user or root that nobody else can write to, "
-            f"found mode {stat.S_IMODE(found.st_mode):o} of user {found.st_uid}. Code in it would "
-            "be run. Use another one, `chmod go-w`, or name the user whom you mean: "
-            f"dir:PATH?owner={found.st_uid}",
-            reason="unsafe-trust-file",
+    if found.st_uid in ours and not found.st_mode & _OTHERS:
+        return
+    advice = f"Make sure that nobody did, then: chmod go-w {folder}"
+    if found.st_uid not in ours:
+        advice = (
+            f"If that user runs the mirror, who follows it says so: dir:PATH?owner={found.st_uid}; "
+            f"else: chown {os.geteuid()} {folder}"
         )
+    raise StoreRefused(
+        f"{folder}: expected a directory of this user ({os.geteuid()}) or root that nobody else "
+        f"can write to, found mode {stat.S_IMODE(found.st_mode):o} of user {found.st_uid}. Code in "
+        f"it would be run. {advice}",
+        reason="unsafe-trust-file",
+    )

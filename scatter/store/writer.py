@@ -11,6 +11,7 @@ Invariants
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -27,6 +28,13 @@ MOST_SEEN = 20_000
 """Pieces of deployed code that are remembered; the oldest go first."""
 ONLINE_EVERY_S = 4.0
 """Seconds after which `online` is touched again."""
+_ADVICE = {
+    errno.ENOSPC: "Make room on that disk (df -h, df -i).",
+    errno.EDQUOT: "Make room: the quota of this user is used up.",
+    errno.EROFS: "Mount it so that it can be written, or name another directory.",
+    errno.EEXIST: "Name a directory: what is there is none.",
+    errno.ENOTDIR: "Name a directory: what is there is none.",
+}
 _ONE_BY_ONE = 64
 """Files that are waited for each by itself; for more, all file systems are asked once."""
 
@@ -206,7 +214,13 @@ def translated(folder: Path) -> Iterator[None]:
     except ScatterError:
         raise
     except OSError as error:
-        raise StoreUnavailable(
-            f"{folder} cannot be written: {error.strerror or error}.",
-            url=f"{SCHEME}{folder.parent}",
-        ) from error
+        found = f"{folder} cannot be written: {error.strerror or error}. {_advice(folder, error)}"
+        raise StoreUnavailable(found.rstrip(), url=f"{SCHEME}{folder.parent}") from error
+
+
+def _advice(folder: Path, error: OSError) -> str:
+    """Return what to do about an error of the file system; empty where nothing is known."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        place = next(p for p in (folder, *folder.parents) if p.exists())
+        return f"Have it belong to the user of this process: chown {os.geteuid()} {place}"
+    return _ADVICE.get(error.errno or 0, "")

@@ -228,7 +228,7 @@ def test_a_worker_is_updated_live_through_the_mirror_and_has_no_way_to_redis(hos
     worker = machine.ask(WORKER, "MainPID")
     host.yard.push(1, module="pricing")
     host.until_price(1)
-    wait_until(lambda: machine.ask(MIRROR, "StatusText") == "1 functions, at release 1", "status")
+    wait_until(lambda: machine.ask(MIRROR, "StatusText") == "1 function, at release 1", "status")
     assert (machine.ask(MIRROR, "MainPID"), machine.ask(WORKER, "MainPID")) == (pid, worker)
     assert host.connections() == 1, "that of the mirror"
 
@@ -273,7 +273,7 @@ def test_the_mirror_of_one_namespace_keeps_it_from_others(host: Host) -> None:
     machine.write(settings, f"[Service]\n{SEEN}")
     host.yard.push(1, module="pricing")
     machine.start(unit)
-    wait_until(lambda: machine.ask(unit, "StatusText") == "1 functions, at release 1", "status")
+    wait_until(lambda: machine.ask(unit, "StatusText") == "1 function, at release 1", "status")
     assert machine.ask(unit, "User") == f"scatter-{namespace}"
     assert machine.run("ls", f"{folder}/{namespace}").stdout.split() != []
     other = machine.run("setpriv", "--reuid", "12345", "--clear-groups", "ls", folder)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from scatter.errors import ScatterError, StoreUnavailable
+from scatter.errors import ScatterError, StoreRefused, StoreUnavailable
 from scatter.log import Journal
 from scatter.store.directory import DirectoryStore
 from scatter.store.layout import SCHEME, check, read_tip
@@ -129,11 +129,21 @@ class Copy:
                 url=f"{SCHEME}{self._writer.folder.parent}",
             )
         self._is_held = True
+        self._warn_of_the_way()
         self._writer.make_folder(self.reports, 0o1777)
         wrong = self._writer.mend()
         if wrong:
             tell("warning", "scatter.mended", namespace=self._namespace, bundles=len(wrong))
         self._needed_at = dict.fromkeys(self._writer.bundles(), time.monotonic())
+
+    def _warn_of_the_way(self) -> None:
+        """Say what those who follow will refuse; it may be mended while this goes on."""
+        try:
+            check(self._writer.folder, whole_way=True)
+        except StoreRefused as error:
+            tell(
+                "warning", "scatter.unsafe_directory", namespace=self._namespace, reason=str(error)
+            )
 
     def _keep(self, journal: Journal) -> None:
         ledger, writer = journal.ledger, self._writer

@@ -20,17 +20,16 @@ from typing import NamedTuple
 
 from scatter.errors import StoreRefused
 from scatter.reports import read_report, write_report
+from scatter.store.inbox import MAX_REPORT_BYTES, Letter, letters, read, sweep
 from scatter.store.layout import seen_in
 from scatter.store.outbox import FOLDER, REPORT, SEEN
 from scatter.store.port import Store
 from scatter.store.writer import Writer
-from scatter_agent.mirror.inbox import Letter, letters, read, sweep
 from scatter_agent.tell import tell
 
 TTL_S = 15.0
 SWEEP_S = 5.0
 """Seconds between two looks for what nobody touches any more."""
-MAX_REPORT_BYTES = 1 << 20
 MAX_SEEN_BYTES = 1 << 20
 MOST_CODES = 4096
 _LONGEST_CODE = 500

@@ -1,5 +1,7 @@
 """Reads what processes left in a mirror's `reports`, where anybody may write anything.
 
+Not here: leaving it (`outbox`); what is in it (`scatter.reports`, `scatter_agent.mirror.relay`).
+
 Invariants
 1. Only regular files of one name are opened, without following a link or waiting for a FIFO; who
    wrote one is the owner of the open file.
@@ -21,6 +23,7 @@ MOST_FILES, MOST_OF_ONE = 8192, 2048
 """Files that are looked at, of all users and of one."""
 FRESH_S = 15.0
 """How long a file counts after it was last touched."""
+MAX_REPORT_BYTES = 1 << 20
 
 
 class Letter(NamedTuple):
