@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from mirrors import Host
+from scatter_agent.systemd import notify
 from support import wait_until
 
 from scatter.config import resolve
@@ -157,3 +159,14 @@ def test_what_is_in_the_way_of_writing_is_said_with_what_to_do(host: Host) -> No
     host.own.write_text("a file is in the way")
     host.start()
     host.says("Name a directory: what is there is none.")
+
+
+def test_what_others_wrote_tells_systemd_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        assert notify(STATUS="run:\n    scatter keys trust x\nMAINPID=1", READY=1)
+        heard = listener.recv(4096).decode()
+    assert heard == "STATUS=run: scatter keys trust x MAINPID=1\nREADY=1"

@@ -10,6 +10,8 @@ import time
 def notify(**fields: str | int) -> bool:
     """Tell systemd something, such as `READY=1` or `STATUS="12 functions"`.
 
+    A text is told as one line: what others wrote, such as an error of theirs, tells nothing else.
+
     Returns:
         Whether somebody was told.
 
@@ -17,7 +19,8 @@ def notify(**fields: str | int) -> bool:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
-    text = "\n".join(f"{name}={value}" for name, value in fields.items())
+    lines = (f"{name}={' '.join(str(value).split())}" for name, value in fields.items())
+    text = "\n".join(lines)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as wire:
             wire.sendto(text.encode(), address.replace("@", "\0", 1))
