@@ -99,7 +99,7 @@ def test_a_reader_that_is_ahead_of_the_log_sees_that_it_went_back(tmp_path: Path
 def test_a_copy_is_not_for_writing(tmp_path: Path, use: Callable[[DirectoryStore], object]) -> None:
     write(tmp_path, 1, bundles={DIGEST: b"code"})
     store = followed(tmp_path)
-    with pytest.raises(StoreRefused, match=r"is a copy and takes no .* Use the server"):
+    with pytest.raises(StoreRefused, match=r"is a copy and takes no .* Give the server's address"):
         use(store)
     assert (store.read(0).entries, store.bundles([DIGEST])) == ((b"1",), {DIGEST: b"code"})
 
@@ -329,6 +329,18 @@ def test_reports_of_this_host_are_read_by_whose_file_they_are(tmp_path: Path) ->
     os.mkfifo(folder / "fifo.report")
     (folder / "huge.report").write_bytes(b" " * (inbox.MAX_REPORT_BYTES + 1))
     assert store.reports() == {f"me@{os.geteuid()}": b"{}"}
+
+
+def test_of_one_users_reports_no_more_is_held_than_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 1)
+    store = followed(tmp_path)
+    open_reports(tmp_path)
+    for name in "abcd":
+        store.write_report(name, b"12345", 15)
+    monkeypatch.setattr(inbox, "MOST_BYTES_OF_ONE", 12)
+    assert len(store.reports()) == 2
 
 
 def test_a_report_that_gives_the_name_of_another_process_is_none(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ do.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from scatter.errors import StoreRefused
+from scatter.store import inbox
 from scatter.store.directory_bell import DirectoryDoorbell
-from scatter.store.inbox import MAX_REPORT_BYTES, Letter, letters, read
+from scatter.store.inbox import Letter
 from scatter.store.layout import SCHEME, check, place_of, read_file, read_tip, seen_in
 from scatter.store.outbox import FOLDER, REPORT, Contact, Outbox, contact
 from scatter.store.port import NO_HINTS, Hints, Tail
@@ -156,17 +158,18 @@ class DirectoryStore:
         Those of other hosts are with the server alone. Nothing, where there is no mirror's
         `reports`.
         """
-        found = {}
+        found, of_owner = dict[str, bytes](), Counter[int]()
         for letter in self._letters():
-            data = read(self._reports, letter, MAX_REPORT_BYTES)
-            if data is not None:
+            data = inbox.read(self._reports, letter, inbox.MAX_REPORT_BYTES)
+            of_owner[letter.owner] += len(data or b"")
+            if data is not None and of_owner[letter.owner] <= inbox.MOST_BYTES_OF_ONE:
                 found[f"{letter.name.removesuffix(REPORT)}@{letter.owner}"] = data
         return found
 
     def _letters(self) -> list[Letter]:
         """Return the reports that still hold."""
         try:
-            return [letter for letter in letters(self._reports, REPORT) if letter.is_fresh]
+            return [one for one in inbox.letters(self._reports, REPORT) if one.is_fresh]
         except OSError:
             return []
 
@@ -225,4 +228,7 @@ class DirectoryStore:
         """Do nothing: nothing is open."""
 
     def _deny(self, what: str) -> NoReturn:
-        raise StoreRefused(f"{self.address} is a copy and takes no {what}. Use the server.")
+        raise StoreRefused(
+            f"{self.address} is a copy and takes no {what}. Give the server's "
+            "address: -u redis://… (or SCATTER_STORE, which goes over SCATTER_REDIS_URL)."
+        )

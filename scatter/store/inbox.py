@@ -24,6 +24,8 @@ MOST_FILES, MOST_OF_ONE = 8192, 2048
 FRESH_S = 15.0
 """How long a file counts after it was last touched."""
 MAX_REPORT_BYTES = 1 << 20
+MOST_BYTES_OF_ONE = 32 << 20
+"""Bytes of reports of one user that are held at a time."""
 
 
 class Letter(NamedTuple):
