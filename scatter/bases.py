@@ -99,6 +99,8 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
             yield from _nested(const)
 
 
+_MAINS = ("__main__", "__mp_main__")
+"""What the main module is called, and what in processes that multiprocessing spawns."""
 _bases: dict[str, Base | None] = {}
 _began = time.time()
 
@@ -125,8 +127,8 @@ def base_of_module(module: ModuleType) -> Base | None:
     if not file or not file.endswith(".py"):
         return None
     name = module.__name__
-    if name == "__main__":
-        name = _name_of_main() or module_of_file(file)
+    if name in _MAINS:
+        name = (name == _MAINS[0] and _name_of_main()) or module_of_file(file)
     if file not in _bases:
         sure = not _changed_since_start(file)
         text = _read(file, vars(module))
@@ -237,7 +239,7 @@ def module_name(function: FunctionType) -> str:
     module = function.__module__ or ""
     if module == "__main__":
         module = _name_of_main()
-    if module not in ("", "__main__", "<run_path>"):
+    if module not in ("", *_MAINS, "<run_path>"):
         return module
     file = deployed_code(function).co_filename
     return module_of_file(file) if os.path.isfile(file) else module

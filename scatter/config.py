@@ -317,9 +317,8 @@ def checked(name: str, value: object, origin: str) -> object:
             value = [text for text in re.split(_LISTS[name], value.strip()) if text]
         if name == "labels" and isinstance(value, Mapping):
             value = [f"{key}={text}" for key, text in value.items()]
-        if name == "labels" and not _are_labels(value):
-            value = None
-        if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+        is_good = name != "labels" or _are_labels(value)
+        if is_good and isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
     elif isinstance(value, str) and _FORMS.get(name, _ANY).fullmatch(value):
         return check_url(value, f"redis_url ({origin})") if name == "redis_url" else value

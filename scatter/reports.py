@@ -7,7 +7,7 @@ not a report is passed over.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from scatter.model import ProcessReport, Refusal
@@ -81,7 +81,17 @@ def _checked(record: type, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_reports(store: Store) -> list[ProcessReport]:
-    """Return the reports of all live processes, by application, host and pid."""
-    found = (read_report(data) for data in store.reports().values())
+    """Return the reports of all live processes, by application, host and pid.
+
+    The store knows whose a report is: one that gives the name of another process is none.
+    """
+    found = (_of_process(name, read_report(data)) for name, data in store.reports().items())
     reports = [report for report in found if report is not None]
     return sorted(reports, key=lambda r: (r.application, r.host, r.pid))
+
+
+def _of_process(name: str, report: ProcessReport | None) -> ProcessReport | None:
+    """Return a report by the name under which the store has it, a process or `process@user`."""
+    if report is None or report.id == name:
+        return report
+    return replace(report, id=name) if report.id == name.rpartition("@")[0] else None

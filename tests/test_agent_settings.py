@@ -165,10 +165,21 @@ def test_passwords_are_hidden(check: Callable[..., Done]) -> None:
 
 WRONG = {
     "no-toml": ('namespace = "a"\ntrack = [\n', "FILE:3: expected TOML: "),
-    "unknown": ('\nnamespcae = "a"\n', "FILE:2: namespcae: expected one of redis_url, "),
+    "misspelt": (
+        '\nnamespcae = "a"\n',
+        "namespcae (FILE:2): there is no such key. Did you mean namespace?",
+    ),
+    "unknown": (
+        "colour = 1\n",
+        "colour (FILE:1): there is no such key; expected one of redis_url, ",
+    ),
     "not-here": (
         'trust = "off"\n',
-        "FILE:1: trust: expected no such key in this file: it is set by flag or environment; found",
+        "trust (FILE:1): expected no such key in this file: it is set by flag or environment.",
+    ),
+    "labels": (
+        'labels = ["a"]\n',
+        "labels (FILE:1): expected a list of `key=value`, found ['a'].",
     ),
     "type": (
         "# no\ntrack = 3\n",
@@ -184,11 +195,11 @@ WRONG = {
     "table": ('\n[labels]\n"a b" = 1\n', "labels (FILE:2): expected a list of `key=value`"),
     "password-file": (
         'redis_password_file = "/nowhere"\n',
-        "redis_password_file: The password file /nowhere cannot be read",
+        "redis_password_file (FILE:1): The password file /nowhere cannot be read",
     ),
     "signers": (
         'allowed_signers = ["/nowhere"]\n',
-        "allowed_signers: expected a file, found none at /nowhere.",
+        "allowed_signers (FILE:1): expected a file, found none at /nowhere.",
     ),
 }
 
@@ -204,9 +215,46 @@ def test_errors_say_file_line_key_what_was_expected_and_what_was_found(
 
 
 def test_all_errors_are_said_at_once(check: Callable[..., Done]) -> None:
-    done = check('track = 3\nnamespace = "a b"\npolicy = 7\n')
+    done = check('track = 3\nnamespace = "a b"\nredis_pasword_file = "x"\npolicy = 7\n')
     assert (done.code, done.out) == (2, "")
-    assert [line.rpartition("(FILE:")[2][:1] for line in done.err.splitlines()] == ["2", "1", "3"]
+    assert [line.rpartition("(FILE:")[2][:1] for line in done.err.splitlines()] == [*"1234"]
+
+
+def test_a_password_in_a_file_that_everybody_can_read_is_a_warning(
+    check: Callable[..., Done], tmp_path: Path
+) -> None:
+    text = 'redis_url = "redis://ann:hush@h:6379/0"\n'
+    done = check(text, mode=0o644)
+    assert done.code == 0
+    assert "Warning: redis_url (FILE:1) has a password, and everybody can read FILE." in done.err
+    assert "chmod 600 FILE" in done.err
+    assert "hush" not in done.out + done.err
+    assert check(text, mode=0o640).err == ""
+    assert check("", mode=0o644, SCATTER_REDIS_URL="redis://ann:hush@h:6379/0").err == ""
+
+    password = tmp_path / "password"
+    password.write_text("hush\n")
+    password.chmod(0o644)
+    text = f'redis_password_file = "{password}"\n'
+    done = check(text, mode=0o644)
+    assert done.code == 0
+    assert f"redis_password_file (FILE:1): everybody can read {password}." in done.err
+    assert f"chmod o-rwx {password}" in done.err
+    password.chmod(0o640)
+    assert check(text, mode=0o644).err == ""
+
+
+def test_run_says_so_too_and_runs_the_program(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('redis_url = "redis://ann:hush@h:6379/0"\n')
+    file.chmod(0o644)
+    command = [sys.executable, "-m", "scatter_agent", "run", "--config", str(file), "--"]
+    done = subprocess.run(
+        [*command, "echo", "it runs"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "it runs\n")
+    assert f"chmod 600 {file}" in done.stderr
+    assert "hush" not in done.stderr
 
 
 def test_a_file_that_others_can_write_is_refused(check: Callable[..., Done]) -> None:

@@ -1314,7 +1314,10 @@ def test_json_of_an_empty_namespace_is_an_empty_list_and_no_message(
     done = shell(command, "--json")
 
     body = done.json(kind)
-    assert body in ([], {"sequence": 0, "functions": [], "processes": [], "git": None})
+    assert body in (
+        [],
+        {"sequence": 0, "functions": [], "processes": [], "git": None, "mirror": None},
+    )
     assert done.err == ""
 
 

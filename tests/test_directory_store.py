@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ from support import wait_until
 
 from scatter.errors import StoreRefused, StoreUnavailable, UsageError
 from scatter.log import Journal
-from scatter.store import open_store
+from scatter.model import ProcessReport
+from scatter.reports import read_reports, write_report
+from scatter.store import inbox, open_store
 from scatter.store.directory import DirectoryStore
 from scatter.store.inotify import InotifyNotices
 from scatter.store.layout import place_of, seen_in
@@ -96,7 +100,7 @@ def test_a_reader_that_is_ahead_of_the_log_sees_that_it_went_back(tmp_path: Path
 def test_a_copy_is_not_for_writing(tmp_path: Path, use: Callable[[DirectoryStore], object]) -> None:
     write(tmp_path, 1, bundles={DIGEST: b"code"})
     store = followed(tmp_path)
-    with pytest.raises(StoreRefused, match=r"is a copy and takes no .* Use the server"):
+    with pytest.raises(StoreRefused, match=r"is a copy and takes no .* Give the server's address"):
         use(store)
     assert (store.read(0).entries, store.bundles([DIGEST])) == ((b"1",), {DIGEST: b"code"})
 
@@ -381,6 +385,59 @@ def test_a_report_goes_nowhere_else(tmp_path: Path) -> None:
     assert (elsewhere / "me.report").stat() == before
     store.write_report("me", b"{}", 15)
     assert (elsewhere / "me.report").read_bytes() == b"another's"
+
+
+def test_reports_of_this_host_are_read_by_whose_file_they_are(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    store = followed(tmp_path)
+    assert store.reports() == {}, "there is no mirror's directory for them"
+    folder = open_reports(tmp_path)
+    store.write_report("me", b"{}", 15)
+    store.write_report("old", b"{}", 15)
+    os.utime(folder / "old.report", (0, 0))
+    (folder / "link.report").symlink_to(folder / "me.report")
+    os.mkfifo(folder / "fifo.report")
+    (folder / "huge.report").write_bytes(b" " * (inbox.MOST_BYTES + 1))
+    assert store.reports() == {f"me@{os.geteuid()}": b"{}"}
+
+
+def test_of_one_users_reports_no_more_is_held_than_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 1)
+    store = followed(tmp_path)
+    open_reports(tmp_path)
+    for name in "abcd":
+        store.write_report(name, b"12345", 15)
+    monkeypatch.setattr(inbox, "MOST_BYTES_OF_ONE", 12)
+    assert len(store.reports()) == 2
+
+
+def test_a_report_that_gives_the_name_of_another_process_is_none(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    store, folder = followed(tmp_path), open_reports(tmp_path)
+    report = ProcessReport(
+        id="me", host="h", pid=1, application="a", python="3", state="ready", sequence=1
+    )
+    store.write_report("me", write_report(report), 15)
+    store.write_report("you", write_report(report), 15)
+    (found,) = read_reports(store)
+    assert found == replace(report, id=f"me@{os.geteuid()}")
+    assert (folder / "you.report").exists()
+
+
+def test_it_knows_since_when_the_mirror_could_not_ask_its_server(tmp_path: Path) -> None:
+    store = followed(tmp_path)
+    assert store.contact() == (False, 0.0)
+    write(tmp_path, 1)
+    writer = Writer(tmp_path, "app", shared=True)
+    writer.be_online(True)
+    assert store.contact().is_online
+    os.utime(store.folder / "online", (1000, 1000))
+    assert store.contact() == (False, 1000.0), "it was killed"
+    writer.be_online(False)
+    assert not store.contact().is_online
+    assert abs(store.contact().at - time.time()) < 60, "it took leave"
 
 
 def test_a_question_waits_for_nobody_where_no_mirror_is_online(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scatter_agent.mirror import inbox, relay
+from scatter_agent.mirror import relay
 from scatter_agent.mirror.chain import Known, copy_log
 from scatter_agent.mirror.copy import Copy
 from scatter_agent.mirror.relay import Relay
@@ -23,7 +23,7 @@ from scatter.errors import StoreRefused, StoreUnavailable
 from scatter.log import Journal, journal
 from scatter.model import ProcessReport
 from scatter.reports import read_reports, write_report
-from scatter.store import open_store, writer
+from scatter.store import inbox, open_store, writer
 from scatter.store.directory import DirectoryStore
 from scatter.store.memory import MemoryStore
 from scatter.store.port import Tail

@@ -310,7 +310,7 @@ def test_a_wrong_or_missing_password_is_refused(
         with pytest.raises(StoreRefused) as caught:
             call()
         assert str(caught.value).startswith(f"{store.address} denied the log-in (")
-        assert str(caught.value).endswith("Check user and password.")
+        assert str(caught.value).endswith("else of redis_password_file.")
         assert "wr0ng" not in str(caught.value) + repr(store)
     admin = opens(f"unix://:s3cret@{server.socket}?db=0")
     assert admin.link.run([("KEYS", "*")]) == [[]]

@@ -145,7 +145,7 @@ def test_install_writes_the_units_with_the_right_paths_and_says_so(
         0,
         [f"wrote  {tmp_path / path}" for path in WRITTEN],
     )
-    assert "systemctl enable --now scatter-agent" in done.stderr
+    assert f"systemctl --root {tmp_path} enable scatter-agent" in done.stderr
     assert "Warning" not in done.stderr
     for path in WRITTEN[:3]:
         lines = (tmp_path / path).read_text().splitlines()
@@ -203,6 +203,18 @@ def test_a_users_unit_is_the_watcher(install: Install, tmp_path: Path) -> None:
 def test_programs_in_a_home_are_warned_of_since_the_units_hide_it(install: Install) -> None:
     done = install("--systemd", "--programs", "/home/ann/venv/bin", "--dry-run")
     assert "/home/ann/venv/bin is in a home directory, which the units hide" in done.stderr
+
+
+def test_programs_that_are_not_there_are_warned_of_on_this_machine(
+    install: Install, tmp_path: Path
+) -> None:
+    words = ("--systemd", "--dry-run", "--programs")
+    missing = "There is no program /opt/scatter/bin/scatter-agent"
+    assert missing not in install(*words, "/opt/scatter/bin").stderr, "it is for another machine"
+    assert missing in install(*words, "/opt/scatter/bin", "--root", "/").stderr
+    (tmp_path / "scatter-agent").write_text("#!/bin/sh\n")
+    (tmp_path / "scatter-agent").chmod(0o755)
+    assert "Warning" not in install(*words, str(tmp_path), "--root", "/").stderr
 
 
 def test_what_kind_of_unit_must_be_said(install: Install) -> None:

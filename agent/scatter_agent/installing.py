@@ -104,14 +104,23 @@ def write(found: list[Piece], *, force: bool) -> None:
             raise UsageError(f"{piece.path} cannot be written: {error.strerror}.") from error
 
 
-def hidden(programs: Path) -> str:
-    """Return why the machine's units could not run these programs; empty if they can."""
-    if f"{programs}/".startswith(_IN_HOMES):
-        return (
+def doubts(programs: Path, *, user: bool, is_image: bool) -> Iterator[str]:
+    """Yield why units could not run the programs that they name.
+
+    Args:
+        programs: Directory in which they are.
+        user: The units are this user's, which see home directories.
+        is_image: They are for another machine.
+
+    """
+    if not user and f"{programs}/".startswith(_IN_HOMES):
+        yield (
             f"{programs} is in a home directory, which the units hide (ProtectHome=). Install "
             "scatter elsewhere, such as in /opt/scatter, or name it with --programs."
         )
-    return ""
+    program = programs / ("scatter" if user else "scatter-agent")
+    if not is_image and not os.access(program, os.X_OK):
+        yield f"There is no program {program}. Name the directory that has it with --programs."
 
 
 def _places(user: bool, root: Path) -> Iterator[tuple[str, Path]]:

@@ -15,15 +15,17 @@ Invariants
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scatter.config import SETTINGS, Settings, Table, checked, choose, resolve
+from scatter.config import SETTINGS, Settings, Table, checked, choose, has_secret, resolve
 from scatter.errors import ScatterError, Untrusted, UsageError
 
 FILE = Path("/etc/scatter/agent.toml")
@@ -123,24 +125,30 @@ def resolve_agent(*, config: Path | None = None, **arguments: object) -> AgentSe
 
     """
     file = _file(config)
-    tables = [_credentials(), *([read(file)] if file else [])]
+    table, wrong = _read(file) if file else (Table(values={}, places={}), [])
+    tables = [_credentials(), table]
     own = {name: value for name, value in arguments.items() if name in VARIABLES}
     rest = {name: value for name, value in arguments.items() if name not in VARIABLES}
-    wrong: list[str] = []
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     common = Settings()
     try:
         common = resolve(above=tables, **rest)  # type: ignore[arg-type]
     except UsageError as error:
-        wrong.append(str(error))
+        wrong += str(error).splitlines()
     try:
         values, origins = choose(_DEFAULTS, VARIABLES, given=own, tables=tables, check=_checked)
     except UsageError as error:
-        wrong.append(str(error))
+        wrong += str(error).splitlines()
     if wrong:
-        raise UsageError("\n".join(wrong))
+        raise UsageError("\n".join(sorted(wrong, key=_line)))
     return AgentSettings(common=common, **values, file=file, origins=origins)
+
+
+def _line(error: str) -> int:
+    """Return the line of the file that an error is about; 0: it is about something else."""
+    found = re.search(r"^\w+ \([^)]*:(\d+)\): ", error)
+    return int(found[1]) if found else 0
 
 
 def _file(config: Path | None) -> Path | None:
@@ -163,12 +171,11 @@ def _credentials() -> Table:
     return Table(values=there, places=places)
 
 
-def read(file: Path) -> Table:
-    """Return the settings of an administrator's file.
+def _read(file: Path) -> tuple[Table, list[str]]:
+    """Return the settings of an administrator's file, and what is wrong with its other keys.
 
     Raises:
-        UsageError: It is not there, others could have written it, it is no TOML, or has keys that
-            nobody knows.
+        UsageError: It is not there, others could have written it, or it is no TOML.
 
     """
     from scatter.trust.files import read as read_safely
@@ -186,19 +193,19 @@ def read(file: Path) -> Table:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{_place_of(error, file, text)}: expected TOML: {error}.") from error
-    lines = {name: _line_of(name, text) for name in values}
-    wrong = [
-        f"{file}:{lines[name]}: {name}: {_unknown(name)}" for name in values if name not in KEYS
-    ]
-    if wrong:
-        raise UsageError("\n".join(wrong))
-    return Table(values=values, places={name: f"{file}:{lines[name]}" for name in values})
+    places = {name: f"{file}:{_line_of(name, text)}" for name in values}
+    wrong = [f"{name} ({places[name]}): {_unknown(name)}" for name in values if name not in KEYS]
+    known = {name: value for name, value in values.items() if name in KEYS}
+    return Table(values=known, places=places), wrong
 
 
 def _unknown(name: str) -> str:
     if name in SETTINGS:
-        return f"expected no such key in this file: it is set by flag or environment; found {name}."
-    return f"expected one of {', '.join(KEYS)}; found this unknown key."
+        return "expected no such key in this file: it is set by flag or environment."
+    close = difflib.get_close_matches(name, KEYS, n=1, cutoff=0.7)
+    if close:
+        return f"there is no such key. Did you mean {close[0]}?"
+    return f"there is no such key; expected one of {', '.join(KEYS)}."
 
 
 def _place_of(error: tomllib.TOMLDecodeError, file: Path, text: str) -> str:
@@ -241,14 +248,48 @@ def problems(settings: AgentSettings) -> list[str]:
         try:
             read_password(Path(settings.common.redis_password_file))
         except ScatterError as error:
-            found.append(f"redis_password_file: {error}")
+            found.append(f"{_named(settings, 'redis_password_file')}: {error}")
     for name in ("allowed_signers", "revoked_keys", "policy"):
         value = getattr(settings, name)
         for file in [value] if isinstance(value, str) and value else value:
             try:
                 read_safely(Path(file).expanduser())
             except FileNotFoundError:
-                found.append(f"{name}: expected a file, found none at {file}.")
+                found.append(f"{_named(settings, name)}: expected a file, found none at {file}.")
             except ScatterError as error:
-                found.append(f"{name}: {error}")
+                found.append(f"{_named(settings, name)}: {error}")
     return found
+
+
+def _named(settings: AgentSettings, name: str) -> str:
+    origins = {**settings.common.origins, **settings.origins}
+    return f"{name} ({origins.get(name, 'default')})"
+
+
+def warnings(settings: AgentSettings) -> list[str]:
+    """Return which secrets every user of the machine can read, a line for each with what to do."""
+    common, found = settings.common, []
+    origin = Path(re.sub(r":\d+$", "", common.origins.get("redis_url", "")))
+    if has_secret(common.redis_url) and _is_for_all(origin):
+        found.append(
+            f"{_named(settings, 'redis_url')} has a password, and everybody can read {origin}. "
+            f"Put it into a file of its own, and name that as redis_password_file; or, if nobody "
+            f"else needs to read the settings: chmod 600 {origin}"
+        )
+    for name in ("redis_password_file", "redis_key_file"):
+        file = Path(getattr(common, name) or "/")
+        if _is_for_all(file):
+            found.append(
+                f"{_named(settings, name)}: everybody can read {file}. Let only its owner, or one "
+                f"group, do that: chmod o-rwx {file}"
+            )
+    return found
+
+
+def _is_for_all(file: Path) -> bool:
+    """Return whether it is a file that any user can read."""
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)

@@ -10,6 +10,8 @@ import time
 def notify(**fields: str | int) -> bool:
     """Tell systemd something, such as `READY=1` or `STATUS="12 functions"`.
 
+    A text is told as one line: what others wrote, such as an error of theirs, tells nothing else.
+
     Returns:
         Whether somebody was told.
 

@@ -183,6 +183,9 @@ def show_(ctx: click.Context, name: str, number: int | None, as_json: bool) -> N
     source(text_of(bundle))
 
 
+_FOUND_OUT = ("author", "application")
+
+
 @click.command()
 @as_json
 @click.pass_context
@@ -198,7 +201,6 @@ def config_(ctx: click.Context, as_json: bool) -> None:
         body = [{"name": n, "value": v, "origin": o} for n, v, o in rows]
         data_json("settings", body)
     else:
-        table(
-            ("SETTING", "VALUE", "FROM"),
-            [(n, v or "(found out when needed)", o) for n, v, o in rows],
-        )
+        absent = dict.fromkeys(_FOUND_OUT, "(found out when needed)")
+        shown = [(n, v or absent.get(n, "(none)"), o) for n, v, o in rows]
+        table(("SETTING", "VALUE", "FROM"), shown)

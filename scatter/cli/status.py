@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from scatter.cli.app import as_json, client_of, settings_of
-from scatter.cli.output import complain, data, data_json, say
+from scatter.cli.output import ago, complain, data, data_json, say
 from scatter.cli.read import function_fields
 from scatter.errors import NotFound, PartialRelease, Untrusted, UsageError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from scatter.acks import Acks
     from scatter.model import FunctionState, ProcessReport, Release
     from scatter.releases import Releases
+    from scatter.store.outbox import Contact
+    from scatter.store.port import Store
 
 
 @click.command()
@@ -76,23 +79,48 @@ def _show(ctx: click.Context, everything: bool, no_git: bool, as_json: bool) -> 
     reports = read_reports(releases.journal.store)
     if not as_json and not functions and not reports:
         say("No functions and no processes yet. Start with `scatter demo`.")
+        _show_scope(releases.journal.store)
         return
     if trouble is not None:
         complain(trouble)
     if not as_json:
         fleet.show(functions, reports, tip, everything=everything)
+        _show_scope(releases.journal.store)
     at_head, error = (None, "") if no_git else in_git.compare(releases, functions, settings_of(ctx))
     if not as_json:
         in_git.show(at_head, error, functions)
         ctx.exit(1 if trouble else 0)
+    mirror = _mirror(releases.journal.store)
     body = {
         "sequence": tip,
         "functions": [function_fields(s) for s in functions.values()],
         "processes": [asdict(r) for r in reports],
         "git": in_git.fields(at_head, error, functions),
+        "mirror": mirror._asdict() if mirror else None,
     }
     data_json("status", body)
     ctx.exit(1 if trouble else 0)
+
+
+def _mirror(store: Store) -> Contact | None:
+    """Return how the mirror stands whose directory is looked at; None: it is a server."""
+    from scatter.store.directory import DirectoryStore
+
+    return store.contact() if isinstance(store, DirectoryStore) else None
+
+
+def _show_scope(store: Store) -> None:
+    """Say that a directory knows of one host, and since when it may lack what is newest."""
+    mirror = _mirror(store)
+    if mirror is None:
+        return
+    say(f"These are processes of this host that follow {store.address}; the server knows all.")
+    if not mirror.is_online:
+        heard = ago(datetime.fromtimestamp(mirror.at, UTC).isoformat())
+        say(
+            f"The mirror could last ask its server {heard}; what is newer is not known here.\n"
+            "`scatter doctor` says more."
+        )
 
 
 def _believed(releases: Releases) -> tuple[dict[str, FunctionState], Untrusted | None]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scatter.config import Settings
-from scatter.doctor import client, doorbell, namespace, rights, server, tls, trust
+from scatter.doctor import client, directory, doorbell, namespace, rights, server, tls, trust
 from scatter.doctor.visit import Check, Finding, State, Visit, in_two
 from scatter.errors import ScatterError
 from scatter.store import open_store
@@ -40,7 +40,10 @@ CHECKS: tuple[Check, ...] = (
     Check("certificates", tls.check_certificates, needs="server"),
     Check("account", rights.check_account, needs="server"),
     Check("notifications", doorbell.check_notifications, needs="server"),
+    Check("mirror", directory.check_mirror, needs="directory"),
     Check("namespace", namespace.check_namespace, needs="store"),
+    Check("bundles", directory.check_bundles, needs="directory"),
+    Check("reports", directory.check_reports, needs="directory"),
 )
 """All checks, in the order in which they are made and shown."""
 

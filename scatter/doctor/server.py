@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from scatter.doctor.visit import Finding, Visit, unchecked
 from scatter.groups import Node, is_group, parse_group
 from scatter.store.acl import FIRST_VERSION
+from scatter.store.directory import DirectoryStore
 
 _PINGS = 20
 SLOW_S = 0.05
@@ -26,6 +27,11 @@ def check_reach(visit: Visit) -> Iterator[Finding]:
     if hasattr(visit.store, "link"):
         (reply,) = visit.link.run([("HELLO",)])
         visit.hello = {_text(key): _text(value) for key, value in reply.items()}
+    if isinstance(visit.store, DirectoryStore):
+        visit.store.check()
+        found = f"{visit.store.folder} can be read, and nobody else can write to it"
+        yield Finding(check="reach", state="ok", found=found)
+        return
     yield Finding(check="reach", state="ok", found=f"{visit.store.address} answers")
 
 

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from scatter.config import Settings
 from scatter.errors import ScatterError, StoreRefused
 from scatter.store.acl import Role
+from scatter.store.directory import DirectoryStore
 from scatter.store.link import Link
 from scatter.store.port import Store
 
 State = Literal["ok", "warning", "problem", "unchecked"]
-Needs = Literal["nothing", "store", "server"]
+Needs = Literal["nothing", "store", "server", "directory"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,8 @@ class Check:
     Attributes:
         name: What it is called, in the list and in its findings.
         run: Makes it; what it raises of scatter's errors is a problem that was found.
-        needs: What it cannot be made without: a store of any kind, a Redis server, or nothing.
+        needs: What it cannot be made without: a store of any kind, a Redis server, the directory
+            of a mirror, or nothing.
 
     """
 
@@ -86,6 +88,8 @@ class Visit:
         """Return whether a check with these needs can be made."""
         if self.is_away or self.store is None:
             return False
+        if needs == "directory":
+            return isinstance(self.store, DirectoryStore)
         return needs == "store" or hasattr(self.store, "link")
 
     def ask(self, *command: Any) -> Any:
@@ -118,7 +122,9 @@ class Visit:
                 pass  # it was closed by the other side
 
 
-_ADVICE = re.compile(r"(?<=[.)]) (?=(?:Is|Check|Try|Use|Correct|Write|Install|Restore|Push|See)\b)")
+_ADVICE = re.compile(
+    r"(?<=[.)]) (?=(?:Is|If|Check|Try|Use|Correct|Let|Make|Write|Install|Restore|Push|See)\b)"
+)
 
 
 def in_two(message: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """A namespace in a directory, to be read: a mirror's, or what an agent kept.
 
 Not here: the layout (`layout`), writing it (`writer`), noticing that it was (`directory_bell`),
-what processes leave for the mirror (`outbox`).
+what processes leave for the mirror (`outbox`), and reading that (`inbox`).
 
 Invariant: nothing is written but what `outbox` writes; a directory that is mounted read-only will
 do.
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from scatter.errors import StoreRefused
+from scatter.store import inbox
 from scatter.store.directory_bell import DirectoryDoorbell
+from scatter.store.inbox import Letter
 from scatter.store.layout import (
     MOST_OF_ENTRY,
     SCHEME,
@@ -24,7 +26,7 @@ from scatter.store.layout import (
     read_tip,
     seen_in,
 )
-from scatter.store.outbox import Outbox
+from scatter.store.outbox import FOLDER, REPORT, Contact, Outbox, contact
 from scatter.store.port import NO_HINTS, Hints, Tail
 
 
@@ -67,6 +69,7 @@ class DirectoryStore:
         self._owner, self._is_mirror = owner, is_mirror
         self.folder = Path(folder) / namespace
         self._outbox = Outbox(self.folder)
+        self._reports = self.folder / FOLDER
 
     def __repr__(self) -> str:
         return f"<DirectoryStore {self._namespace} at {self.address}>"
@@ -81,6 +84,20 @@ class DirectoryStore:
         """`dir:` and the path."""
         return f"{SCHEME}{self.folder.parent}"
 
+    @property
+    def takes_reports(self) -> bool:
+        """Whether this user may leave reports here."""
+        return self._outbox.is_open
+
+    def check(self) -> None:
+        """Return if the directory is there and may be believed.
+
+        Raises:
+            StoreUnavailable, StoreRefused: As `layout.check`.
+
+        """
+        check(self.folder, owner=self._owner, whole_way=self._is_mirror)
+
     def read(
         self,
         after: int,
@@ -90,7 +107,7 @@ class DirectoryStore:
         to_append: bool = False,  # noqa: ARG002 - nothing can be appended
     ) -> Tail:
         """Return the entries after a sequence."""
-        self._check()
+        self.check()
         tip = read_tip(self.folder)
         entries = list[bytes]()
         for sequence in range(after + 1, min(tip.sequence, after + limit) + 1):
@@ -107,9 +124,13 @@ class DirectoryStore:
 
     def bundles(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return the bundles that exist."""
-        self._check()
+        self.check()
         found = ((digest, read_file(self.folder / "bundles" / digest)) for digest in digests)
         return {digest: data for digest, data in found if data is not None}
+
+    def contact(self) -> Contact:
+        """Return when the mirror was last heard of."""
+        return contact(self.folder)
 
     def versions(
         self,
@@ -139,8 +160,24 @@ class DirectoryStore:
         return [{} for _ in files]
 
     def reports(self) -> dict[str, bytes]:
-        """Return no report."""
-        return {}
+        """Return what processes of this host say, each as `<process>@<user id>`.
+
+        Those of other hosts are with the server alone. Nothing, where there is no mirror's
+        `reports`.
+        """
+        found = dict[str, bytes]()
+        for letter in self._letters():
+            data = inbox.read(self._reports, letter)
+            if data is not None:
+                found[f"{letter.name.removesuffix(REPORT)}@{letter.owner}"] = data
+        return found
+
+    def _letters(self) -> list[Letter]:
+        """Return the reports that still hold."""
+        try:
+            return [one for one in inbox.letters(self._reports, REPORT) if one.is_fresh]
+        except OSError:
+            return []
 
     def append(
         self,
@@ -196,13 +233,13 @@ class DirectoryStore:
 
     def doorbell(self) -> DirectoryDoorbell:
         """Return a new doorbell."""
-        return DirectoryDoorbell(self.folder, self._check)
+        return DirectoryDoorbell(self.folder, self.check)
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
 
-    def _check(self) -> None:
-        check(self.folder, owner=self._owner, whole_way=self._is_mirror)
-
     def _deny(self, what: str) -> NoReturn:
-        raise StoreRefused(f"{self.address} is a copy and takes no {what}. Use the server.")
+        raise StoreRefused(
+            f"{self.address} is a copy and takes no {what}. Give the server's "
+            "address: -u redis://… (or SCATTER_STORE, which goes over SCATTER_REDIS_URL)."
+        )

@@ -70,7 +70,8 @@ class Faults:
             )
         if isinstance(error, redis.AuthenticationError):
             return StoreRefused(
-                f"{self._address} denied the log-in ({text}). Check user and password."
+                f"{self._address} denied the log-in ({text.rstrip('.')}). Check the user, and the "
+                "password: that of the address, else of redis_password_file."
             )
         if isinstance(error, redis.ResponseError):
             return self._refused(text, code_of(error), command)
@@ -78,7 +79,7 @@ class Faults:
 
     def _unreachable(self, text: str) -> StoreUnavailable:
         """Return the error of a server that cannot be talked to."""
-        found = f"No Redis answers at {self._address} ({text}). "
+        found = f"No Redis answers at {self._address} ({text.rstrip('.')}). "
         advice = (
             "Is it running? For one of your own, use the address local:// "
             "(or run `scatter server`)."

@@ -18,6 +18,7 @@ Not here: reading (`directory`), writing (`writer`).
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -37,6 +38,10 @@ MOST_OF_ENTRY = 2 << 20
 """The same of an entry; one that is believed is half as long."""
 LOG = re.compile(r"log(-[1-9][0-9]{0,8})?")
 """What a folder of entries is called."""
+_ADVICE = {
+    errno.ENOENT: "Check the path and the namespace, and that the mirror keeps that one.",
+    errno.EACCES: "Let this user go through every directory on the way to it (chmod o+x).",
+}
 
 
 class Tip(NamedTuple):
@@ -163,8 +168,10 @@ def check(folder: Path, *, owner: int | None = None, whole_way: bool = False) ->
         found = folder.stat()
         on_the_way = open_to_others(str(folder.absolute()), ours) if whole_way else None
     except OSError as error:
+        found_out = f"{folder} cannot be read: {error.strerror}."
+        advice = _ADVICE.get(error.errno or 0, "")
         raise StoreUnavailable(
-            f"{folder} cannot be read: {error.strerror}.", url=f"{SCHEME}{folder.parent}"
+            f"{found_out} {advice}".rstrip(), url=f"{SCHEME}{folder.parent}"
         ) from error
     if on_the_way is not None:
         raise _unsafe(on_the_way)
@@ -190,10 +197,15 @@ def check_way(folder: Path) -> None:
 
 def _unsafe(found: Open) -> StoreRefused:
     path, status, _ = found.inside or found
+    advice = f"Make sure that nobody did, then: chmod go-w {path}"
+    if status.st_uid not in (0, os.geteuid()):
+        advice = (
+            "If that user runs the mirror, who follows it says so: "
+            f"dir:PATH?owner={status.st_uid}; else: chown {os.geteuid()} {path}"
+        )
     return StoreRefused(
-        f"{path}: expected a directory of this user or root that nobody else can write to, found "
-        f"mode {stat.S_IMODE(status.st_mode):o} of user {status.st_uid}. Code in it would be run. "
-        "Use another one, `chmod go-w`, or name the user whom you mean: "
-        f"dir:PATH?owner={status.st_uid}",
+        f"{path}: expected a directory of this user ({os.geteuid()}) or root that nobody else can "
+        f"write to, found mode {stat.S_IMODE(status.st_mode):o} of user {status.st_uid}. Code in "
+        f"it would be run. {advice}",
         reason="unsafe-trust-file",
     )

@@ -23,6 +23,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from scatter import native
 from scatter.errors import StoreRefused
@@ -36,6 +37,35 @@ ONLINE_S = 15.0
 """How long a mirror counts as being there after it was last heard of."""
 _LOOK_S = 0.005
 _AT = getattr(os, "O_PATH", os.O_RDONLY)  # not everybody need be able to list it
+
+
+class Contact(NamedTuple):
+    """How a mirror stands with its server, as far as its directory shows.
+
+    Attributes:
+        is_online: It is there, and its server can be asked.
+        at: When that was last so, seconds since the epoch; 0: there is no directory.
+
+    """
+
+    is_online: bool
+    at: float
+
+
+def contact(folder: Path) -> Contact:
+    """Return when a mirror was last heard of; `folder` is that of the namespace.
+
+    One that takes leave removes `online`, which changes the directory; one that was killed leaves
+    it.
+    """
+    try:
+        at = (folder / "online").stat().st_mtime
+    except OSError:
+        try:
+            return Contact(is_online=False, at=folder.stat().st_mtime)
+        except OSError:
+            return Contact(is_online=False, at=0.0)
+    return Contact(is_online=abs(time.time() - at) < ONLINE_S, at=at)
 
 
 class Outbox:
@@ -98,7 +128,7 @@ class Outbox:
 
         """
         wanted = {code: None for code in codes if code not in known}
-        if not wanted or not self._is_online():
+        if not wanted or not contact(self._folder).is_online:
             return known
         try:
             self._write(f"{secrets.token_hex(8)}{SEEN}", json.dumps(wanted).encode())
@@ -119,13 +149,6 @@ class Outbox:
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns
-
-    def _is_online(self) -> bool:
-        try:
-            age_s = time.time() - (self._folder / "online").stat().st_mtime
-        except OSError:
-            return False
-        return abs(age_s) < ONLINE_S
 
     def _write(self, name: str, data: bytes) -> None:
         part = f".{secrets.token_hex(8)}"

@@ -12,6 +12,7 @@ Invariants
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -43,6 +44,13 @@ _NAMES = re.compile(r"FORMAT|tip|seen\.json")
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 """What a writer calls its files, in the namespace's directory, its log and its bundles."""
+_ADVICE = {
+    errno.ENOSPC: "Make room on that disk (df -h, df -i).",
+    errno.EDQUOT: "Make room: the quota of this user is used up.",
+    errno.EROFS: "Mount it so that it can be written, or name another directory.",
+    errno.EEXIST: "Name a directory: what is there is none.",
+    errno.ENOTDIR: "Name a directory: what is there is none.",
+}
 _ONE_BY_ONE = 64
 """Files that are waited for each by itself; for more, all file systems are asked once."""
 
@@ -277,7 +285,13 @@ def translated(folder: Path) -> Iterator[None]:
     except ScatterError:
         raise
     except OSError as error:
-        raise StoreUnavailable(
-            f"{folder} cannot be written: {error.strerror or error}.",
-            url=f"{SCHEME}{folder.parent}",
-        ) from error
+        found = f"{folder} cannot be written: {error.strerror or error}. {_advice(folder, error)}"
+        raise StoreUnavailable(found.rstrip(), url=f"{SCHEME}{folder.parent}") from error
+
+
+def _advice(folder: Path, error: OSError) -> str:
+    """Return what to do about an error of the file system; empty where nothing is known."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        place = next(p for p in (folder, *folder.parents) if p.exists())
+        return f"Have it belong to the user of this process: chown {os.geteuid()} {place}"
+    return _ADVICE.get(error.errno or 0, "")

@@ -96,7 +96,9 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> TrustFile:
         raise
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise _unsafe(path, f"it cannot be read: {why}", "Let this user read it.") from error
+        raise _unsafe(
+            path, f"it cannot be read: {why}", f"Let user {os.geteuid()} read it."
+        ) from error
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):

@@ -243,6 +243,43 @@ CHILDREN = {
 }
 
 
+@pytest.mark.parametrize("how", ["app.py", "-m app"])
+def test_a_spawned_process_follows_the_decorated_functions_of_its_script(
+    how: str, yard: Yard, run: Callable[..., Program]
+) -> None:
+    text = """
+    import multiprocessing, os, time
+    import scatter
+    from said import say
+
+
+    @scatter.track
+    def report():
+        price = 0
+        return price
+
+
+    def job():
+        while True:
+            time.sleep(0.01)
+            say("task", report())
+
+
+    if __name__ == "__main__":
+        child = multiprocessing.get_context("spawn").Process(target=job)
+        child.start()
+        say("child", child.pid)
+        child.join()
+    """
+    script(yard, text)
+    program = run("python", *how.split(), track="")
+    yard.until_said("child")
+    child = yard.said("child")[0]["value"]
+    yard.until(lambda: {program.pid, child} <= {*yard.reports()}, "parent and child")
+    yard.push(1, module="app")
+    yard.until(lambda: child in yard.pids(1), "the script's function to follow in the child")
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_processes_of_multiprocessing_follow(
     yard: Yard, run: Callable[..., Program], method: str

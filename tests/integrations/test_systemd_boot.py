@@ -63,7 +63,8 @@ class Host:
         command = f"{BIN}/gunicorn -w 2 -b 127.0.0.1:{self.port} app:app"
         address = yard.server.tcp_url.replace("://", f"://{self.account}@")
         # Python may be in the home of who runs the tests, and these files in /tmp.
-        seen = f"[Service]\n{SEEN}StandardOutput=append:/run/%n.out\n"
+        output = "append:/run/%n.out"
+        seen = f"[Service]\n{SEEN}StandardOutput={output}\nStandardError={output}\n"
         self.machine = Machine(
             work,
             {
@@ -204,7 +205,7 @@ mirrors = pytest.mark.skipif("mirror" not in _COMMANDS, reason="there is no such
 def begin_mirror(host: Host) -> str:
     """Make the mirror's user, mirror the namespace of the test, and return the main process."""
     machine = host.machine
-    assert machine.run("systemd-sysusers").returncode == 0
+    assert machine.run("systemd-sysusers", "scatter.conf").returncode == 0
     machine.run(
         "sh", "-c", f"sed -i '1i namespace = \"{host.yard.namespace}\"' /etc/scatter/agent.toml"
     )
@@ -228,7 +229,7 @@ def test_a_worker_is_updated_live_through_the_mirror_and_has_no_way_to_redis(hos
     worker = machine.ask(WORKER, "MainPID")
     host.yard.push(1, module="pricing")
     host.until_price(1)
-    wait_until(lambda: machine.ask(MIRROR, "StatusText") == "1 functions, at release 1", "status")
+    wait_until(lambda: machine.ask(MIRROR, "StatusText") == "1 function, at release 1", "status")
     assert (machine.ask(MIRROR, "MainPID"), machine.ask(WORKER, "MainPID")) == (pid, worker)
     assert host.connections() == 1, "that of the mirror"
 
@@ -273,10 +274,22 @@ def test_the_mirror_of_one_namespace_keeps_it_from_others(host: Host) -> None:
     machine.write(settings, f"[Service]\n{SEEN}")
     host.yard.push(1, module="pricing")
     machine.start(unit)
-    wait_until(lambda: machine.ask(unit, "StatusText") == "1 functions, at release 1", "status")
+    wait_until(lambda: machine.ask(unit, "StatusText") == "1 function, at release 1", "status")
     assert machine.ask(unit, "User") == f"scatter-{namespace}"
     assert machine.run("ls", f"{folder}/{namespace}").stdout.split() != []
     other = machine.run("setpriv", "--reuid", "12345", "--clear-groups", "ls", folder)
     assert "Permission denied" in other.stderr
     assert machine.run("systemctl", "stop", unit).returncode == 0
     assert machine.ask(unit, "Result") == "success"
+
+
+@mirrors
+def test_a_mirror_with_wrong_settings_fails_and_says_why_once(host: Host) -> None:
+    machine = host.machine
+    assert machine.run("systemd-sysusers", "scatter.conf").returncode == 0
+    machine.write("/etc/scatter/agent.toml", 'redis_ulr = "redis://h"\n')
+    assert machine.run("systemctl", "start", MIRROR).returncode != 0
+    assert machine.ask(MIRROR, "ActiveState") == "failed"
+    assert machine.ask(MIRROR, "NRestarts") == "0"
+    said = machine.run("cat", f"/run/{MIRROR}.out").stdout
+    assert said.count("redis_ulr (/etc/scatter/agent.toml:1): there is no such key.") == 1

@@ -19,14 +19,15 @@ def check_(as_json: bool, **given: Any) -> None:
 
     A flag goes over the environment, that over systemd's credentials, those over the file, that
     over `[tool.scatter]`, and that over the default. Passwords are hidden. Exits with 2 when a
-    setting is wrong, or a file that one names cannot be used.
+    setting is wrong, or a file that one names cannot be used. A password that every user of the
+    machine can read is a warning.
 
     \b
     scatter-agent check
     scatter-agent check --config ./agent.toml --json
     """
     from scatter.errors import UsageError
-    from scatter_agent.settings import problems
+    from scatter_agent.settings import FILE, problems
 
     settings = settings_of(given)
     rows = list(settings.shown())
@@ -34,7 +35,7 @@ def check_(as_json: bool, **given: Any) -> None:
         keys = ("name", "value", "from")
         data_json("settings", [dict(zip(keys, row, strict=True)) for row in rows])
     else:
-        data(f"File: {settings.file or 'none'}")
+        data(f"File: {settings.file or f'none (there is no {FILE})'}")
         table(("setting", "value", "from"), rows)
     found = problems(settings)
     if found:

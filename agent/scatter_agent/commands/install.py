@@ -36,7 +36,7 @@ def install_(
     scatter-agent install --systemd --dry-run
     scatter-agent install --systemd --user
     """
-    from scatter_agent.installing import hidden, pieces, write
+    from scatter_agent.installing import doubts, pieces, write
 
     if not systemd:
         raise click.UsageError("Expected --systemd: it is the only kind of unit there is.")
@@ -46,20 +46,29 @@ def install_(
         write(found, force=force)
     for piece in found:
         data(f"{(_WOULD if dry_run else _DONE)[piece.state]}  {piece.path}")
-    if not user and hidden(place.absolute()):
-        say(f"Warning: {hidden(place.absolute())}")
+    for text in doubts(place.absolute(), user=user, is_image=root != "/"):
+        say(f"Warning: {text}")
     if not dry_run:
-        say(_next(user))
+        say(_next(user, root))
 
 
-def _next(user: bool) -> str:
+def _next(user: bool, root: str) -> str:
+    if root != "/":
+        unit = "scatter-watch" if user else "scatter-agent"
+        scope = "--global " if user else ""
+        return (
+            "Next: write the settings into it as well, and have the unit started at boot:\n"
+            f"    systemctl --root {root} {scope}enable {unit}"
+        )
     if user:
         return (
             "Next: write ~/.config/scatter/watch.env, then\n"
             "    systemctl --user daemon-reload && systemctl --user enable --now scatter-watch"
         )
     return (
-        "Next: write /etc/scatter/agent.toml (`scatter-agent check` reads it), then\n"
-        "    systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload\n"
+        "Next:\n"
+        "    systemd-sysusers scatter.conf && systemd-tmpfiles --create scatter.conf\n"
+        "    systemctl daemon-reload\n"
+        "then write /etc/scatter/agent.toml, which `scatter-agent check` reads, and\n"
         "    systemctl enable --now scatter-agent"
     )

@@ -95,14 +95,17 @@ def configured(*without: str) -> Callable[[F], F]:
 
 
 def settings_of(given: dict[str, Any]) -> AgentSettings:
-    """Return the settings in force for a command, from all of its flags.
+    """Return the settings in force for a command, from all of its flags; warn on stderr.
 
     Raises:
         UsageError: As `resolve_agent`.
 
     """
-    from scatter_agent.settings import resolve_agent
+    from scatter_agent.settings import resolve_agent, warnings
 
     config = given.pop("config", None)
     flags = {key: value or None for key, value in given.items()}
-    return resolve_agent(config=Path(config) if config else None, **flags)
+    found = resolve_agent(config=Path(config) if config else None, **flags)
+    for text in warnings(found):
+        click.echo(f"Warning: {text}", err=True)
+    return found

@@ -88,7 +88,8 @@ class Member:
         status = self.agent.status()
         if status.state == "starting":
             return "starting"
-        said = f"{self.copy.functions} functions, at release {self.copy.sequence}"
+        plural = "s" * (self.copy.functions != 1)
+        said = f"{self.copy.functions} function{plural}, at release {self.copy.sequence}"
         return "; ".join(filter(None, [said, status.reason, self.copy.trouble]))
 
     def _stands(self, status: AgentStatus) -> None:

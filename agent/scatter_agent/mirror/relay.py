@@ -25,11 +25,11 @@ from typing import NamedTuple
 
 from scatter.errors import StoreRefused
 from scatter.reports import read_report, write_report
+from scatter.store.inbox import Letter, letters, protect, read, remove, sweep
 from scatter.store.layout import read_tip, seen_in
 from scatter.store.outbox import FOLDER, REPORT, SEEN
 from scatter.store.port import Store
 from scatter.store.writer import Writer
-from scatter_agent.mirror.inbox import Letter, letters, protect, read, remove, sweep
 from scatter_agent.tell import tell
 
 TTL_S = 15.0
@@ -115,7 +115,7 @@ class Relay:
                 self._rest_until = time.monotonic() + rest_s
 
     def _turn(self, store: Store, tip: int) -> None:
-        found = [*letters(self._folder, REPORT, SEEN)]
+        found = [*letters(self._folder, REPORT, SEEN, tidy=True)]
         self._answer(store, [one for one in found if one.name.endswith(SEEN)], tip)
         try:
             self._relay_reports(store, [one for one in found if one.name.endswith(REPORT)])

@@ -1,10 +1,13 @@
 """Reads what processes left in a mirror's `reports`, where anybody may write anything.
 
+Not here: leaving it (`outbox`); what is in it (`scatter.reports`, `scatter_agent.mirror.relay`).
+
 Invariants
 1. Only regular files of one name are opened, without following a link or waiting for a FIFO; who
    wrote one is the owner of the open file.
 2. All files are looked at, so that nobody's are crowded out; of one user no more than `MOST_OF_ONE`
-   stay, and no more than `MOST_BYTES_OF_ONE` of them count.
+   count, and no more than `MOST_BYTES_OF_ONE` of them. The mirror removes what is more; who only
+   looks removes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import NamedTuple
 from scatter.ways import OTHERS
 
 MOST_OF_ONE = 1024
-"""Files of one user; what is more is removed."""
+"""Files of one user; those beyond do not count."""
 MOST_BYTES = 1 << 20
 """Of one file; a larger one does not count."""
 MOST_BYTES_OF_ONE = 32 << 20
@@ -64,14 +67,19 @@ def protect(folder: Path) -> None:
             folder.chmod(mode | stat.S_ISVTX)
 
 
-def letters(folder: Path, *suffixes: str) -> Iterator[Letter]:
+def letters(folder: Path, *suffixes: str, tidy: bool = False) -> Iterator[Letter]:
     """Yield the files of these kinds; links, FIFOs and directories are none.
+
+    Args:
+        folder: Where they are.
+        *suffixes: Ends of their names.
+        tidy: Remove what nobody may leave there.
 
     Raises:
         OSError: The directory cannot be read.
 
     """
-    crowd, size_bytes = _Crowd(), Counter[int]()
+    crowd, size_bytes = _Crowd(tidy=tidy), Counter[int]()
     with os.scandir(folder) as found:
         for file in found:
             if not file.name.endswith(suffixes) or file.name.startswith("."):
@@ -90,9 +98,9 @@ class _Crowd:
     That ends after a moment: on a disk that is kept busy, each file may take long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tidy: bool) -> None:
         self._files = Counter[int]()
-        self._until = time.monotonic() + REMOVE_S
+        self._until = time.monotonic() + REMOVE_S if tidy else 0.0
 
     def admit(self, file: os.DirEntry[str]) -> os.stat_result | None:
         """Return what is known of a file; None if it is a directory, one too many, or has gone."""
@@ -155,7 +163,7 @@ def sweep(folder: Path) -> None:
         OSError: The directory cannot be read.
 
     """
-    now, crowd = time.time(), _Crowd()
+    now, crowd = time.time(), _Crowd(tidy=True)
     with os.scandir(folder) as found:
         for file in found:
             status = crowd.admit(file)
