@@ -3,12 +3,14 @@
     python -m benchmarks.worker agent URL NAMESPACE FOLDER MODULE
     python -m benchmarks.worker follow URL NAMESPACE FOLDER MODULE
     python -m benchmarks.worker raw SOCKET-OR-PORT KEY
+    python -m benchmarks.worker watch FILE
 
 `agent` prints a line of JSON for every release that it switched to: its sequence, and the moments,
 by the clock that all processes of a machine share (`time.perf_counter`), at which the doorbell had
 rung, the bundle was at hand, it was checked, it was linked, and the switch was done. `follow`
 prints the moment of each switch alone, whatever the store is. `raw` prints the moment at which the
-value of KEY was at hand after each notification.
+value of KEY was at hand after each notification; `watch` that at which FILE was read after another
+took its place.
 """
 
 from __future__ import annotations
@@ -92,6 +94,23 @@ def raw(address: str, key: str) -> None:
         print(clock(), flush=True)
 
 
+def watch(name: str) -> None:
+    """Read a file each time that another took its place."""
+    from pathlib import Path
+
+    from scatter.store.inotify import InotifyNotices
+
+    file = Path(name)
+    notices = InotifyNotices(file.parent)
+    notices.watch()
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    print("ready", flush=True)
+    while True:
+        if notices.wait(60) == "written":
+            file.read_bytes()
+            print(clock(), flush=True)
+
+
 def _end_with_stdin() -> None:
     import os
 
@@ -130,4 +149,4 @@ def read_bulk(link: socket.socket) -> bytes:
 
 
 if __name__ == "__main__":
-    {"agent": agent, "follow": follow, "raw": raw}[sys.argv[1]](*sys.argv[2:])
+    {"agent": agent, "follow": follow, "raw": raw, "watch": watch}[sys.argv[1]](*sys.argv[2:])
