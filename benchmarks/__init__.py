@@ -10,6 +10,6 @@ Nothing here is a test: figures depend on the machine, ratios much less. `harnes
 
 NAMES = (
     *("imports", "call", "link", "push", "trust", "save", "report", "idle", "mirror"),
-    *("fanout", "scale"),
+    *("fanout", "scale", "costs"),
 )
 """In the order in which they are run and shown."""

@@ -26,7 +26,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from benchmarks.harness import Curve, Progress, Row, Sample, Slope, alone, compare
+from benchmarks.harness import Curve, Progress, Row, Sample, Slope, alone, compare, take_turns
 from benchmarks.stage import ROOT, Stage, stage
 from benchmarks.turns import Turns
 from benchmarks.worker import clock
@@ -39,8 +39,8 @@ from scatter.releases import Candidate, Releases
 from scatter.store.redis import RedisStore
 
 SIZES = 1, 10, 100, 1_000, 10_000
-TRACKED = 1_000
-"""Functions of the process whose start has goals."""
+TRACKED, RELEASED = 1_000, 10
+"""Functions of the process whose start has goals, and how many of them have a version."""
 AT_ONCE = 1_000
 ROUNDS, STARTS, LONG_ROUNDS = 15, 3, 3
 RELEASES = 30
@@ -48,9 +48,13 @@ MOST_TURNS, MOST_START_S = 3, 0.150
 
 _FUNCTION = "{mark}def f{n}(item, quantity=1):\n    return item * quantity + {stamp}\n\n\n"
 _PROCESS = """
-import json, sys, time
+import sys, time
 folder, module, *agent = sys.argv[1:]
 sys.path.insert(0, folder)
+if agent == ["libraries"]:
+    import redis
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    agent = []
 __import__(module)
 if agent:
     import scatter_agent
@@ -93,11 +97,11 @@ class App:
         source = ModuleSource(text, name=self.module, file=f"{self.module}.py")
         return [Candidate(bundle=build(source, name).bundle) for name in names]
 
-    def push_all(self) -> None:
-        """Release each function once, some at a time."""
-        text = self.text(1)
-        for first in range(0, self.functions, AT_ONCE):
-            names = [f"f{n}" for n in range(first, min(first + AT_ONCE, self.functions))]
+    def push_all(self, *, below: int | None = None) -> None:
+        """Release each function once, or the first ones, some at a time."""
+        text, end = self.text(1), self.functions if below is None else below
+        for first in range(0, end, AT_ONCE):
+            names = [f"f{n}" for n in range(first, min(first + AT_ONCE, end))]
             self.releases.push(self.candidates(text, names), force=True)
 
     def next_push(self) -> Callable[[], object]:
@@ -178,9 +182,11 @@ class Process:
         self._process.wait(30)
 
 
-def _start(app: App, *, plain: bool = False) -> float:
-    agent = () if plain else (app.scene.url("tcp"), app.namespace)
-    process = Process(app, *agent, plain=plain)
+def _start(app: App, *, plain: bool = False, libraries: bool = False) -> float:
+    """Start a process and end it; return how long the start took."""
+    agent = (app.scene.url("tcp"), app.namespace)
+    without = ("libraries",) * libraries
+    process = Process(app, *(without if plain else agent), plain=plain)
     process.end()
     return process.start_s
 
@@ -344,19 +350,30 @@ def _curves(functions: Costs, versions: Costs, missed: Costs) -> list[Curve]:
 
 
 def _starts(scene: Stage) -> list[Row]:
-    app = App(scene, "start", TRACKED)
-    app.push_all()
+    app, whole = App(scene, "start", TRACKED), App(scene, "start_all", TRACKED)
+    app.push_all(below=RELEASED)
+    whole.push_all()
     first = _start(app)
-    pairs = [(_start(app), _start(app, plain=True)) for _ in range(3 * STARTS)]
-    starts, plain = [one for one, _ in pairs], [other for _, other in pairs]
-    what = f"a start with {TRACKED:,} tracked functions"
-    row = compare("scale", what, starts, "the same application without scatter", plain)
-    more = row.sample.p50 - Sample.of(plain).p50
+    _start(whole)
+    sides = {
+        "start": lambda: _start(app),
+        "plain": lambda: _start(app, plain=True),
+        "libraries": lambda: _start(app, plain=True, libraries=True),
+        "all": lambda: _start(whole),
+    }
+    taken = take_turns(sides, 2 * STARTS + 1)
+    what, plain = f"a start with {TRACKED:,} tracked functions", "the application without scatter"
+    row = compare("scale", f"{what}, {RELEASED} released", taken["start"], plain, taken["plain"])
+    more = row.sample.p50 - Sample.of(taken["plain"]).p50
+    libraries = f"{plain}, redis and cryptography imported"
     return [
         replace(row, goal=f"≤ + {MOST_START_S * 1000:.0f} ms", reached=more <= MOST_START_S),
-        alone("scale", "the same, the first time that anybody starts it", [first]),
+        compare("scale", f"the same, {RELEASED} released", taken["start"], libraries,
+                taken["libraries"]),
+        compare("scale", f"{what}, all of them released", taken["all"], plain, taken["plain"]),
+        alone("scale", f"{what}, {RELEASED} released, the first time anybody does it", [first]),
         _turns(app),
-    ]
+    ]  # fmt: skip
 
 
 def _turns(app: App) -> Row:
