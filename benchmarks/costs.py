@@ -10,7 +10,7 @@ Not here: what the same things cost a process (`idle`, `fanout`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from scatter_agent.health import AgentStatus
@@ -22,9 +22,11 @@ from benchmarks.results import read
 from benchmarks.stage import Stage, stage
 from scatter.config import Settings
 from scatter.log import Journal, open_journal
+from scatter.store.link import Command
 from scatter.store.redis import RedisStore
 
 CONNECTIONS, ROUNDS, PUSHES = 200, 5, 20
+AT_ONCE = 20
 FUNCTIONS = {f"shop.pricing:function_{number}": 1 for number in range(50)}
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -33,6 +35,8 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "look": "a look at the log without a ring, and at the doorbell",
         "report": "a report of what a process runs, 50 functions",
         "beat": "a sign of life",
+        "reports": "20 reports in one write, as nobody does yet",
+        "beats": "20 signs of life in one write, as nobody does yet",
         "connect": "a connection, with its handshake",
         "listen": "the doorbell of a new connection, and a first look at the log",
     }
@@ -44,6 +48,8 @@ TYPICAL: Mapping[str, float] = MappingProxyType(
         "look": 44e-6,
         "report": 30e-6,
         "beat": 16e-6,
+        "reports": 220e-6,
+        "beats": 90e-6,
         "connect": 98e-6,
         "listen": 61e-6,
     }
@@ -58,6 +64,10 @@ def known() -> Mapping[str, float]:
         return TYPICAL
     by_what = {row.what: row.sample.p50 for row in result.rows}
     return {name: by_what.get(KINDS[name], typical) for name, typical in TYPICAL.items()}
+
+
+REPORT = b"{" + b'"shop.pricing:function_00":1,' * len(FUNCTIONS) + b"}"
+"""As large as a report of those; the server does not read it."""
 
 
 class _Member:
@@ -76,6 +86,28 @@ class _Member:
     def beat(self) -> None:
         if not self.store.keep_report(self.reporter.process, TTL_S):
             raise RuntimeError("a report has expired")
+
+    def reports(self) -> None:
+        """Write reports as `RedisStore.write_report` does, many at once."""
+        self._at_once(lambda name: self.store.write_report(name, REPORT, TTL_S))
+
+    def beats(self) -> None:
+        self._at_once(lambda name: self.store.keep_report(name, TTL_S))
+
+    def _at_once(self, tell: Callable[[str], object]) -> None:
+        """Collect the commands of several calls, and send them in one write."""
+        link, commands = self.store.link, list[Command]()
+        run = link.run
+
+        def collect(more: Sequence[Command], **_: object) -> list[object]:
+            commands.extend(more)
+            return [1] * len(more)
+
+        link.run = collect  # type: ignore[method-assign, assignment]
+        for number in range(AT_ONCE):
+            tell(f"{self.reporter.process}-{number}")
+        link.run = run  # type: ignore[method-assign]
+        link.run(commands)
 
     def look(self) -> None:
         self.journal.catch_up()
@@ -169,6 +201,8 @@ def run(progress: Progress) -> list[Row]:
             "look": lambda: fleet.each(_Member.look),
             "report": lambda: fleet.each(_Member.report),
             "beat": lambda: fleet.each(_Member.beat),
+            "reports": lambda: fleet.each(_Member.reports),
+            "beats": lambda: fleet.each(_Member.beats),
             "connect": fleet.connect,
             "listen": fleet.listen,
         }

@@ -10,6 +10,10 @@ What is compared with what:
   is there (the row of a first start says what it costs).
 - what a release of one function costs a process that tracks many, by its own account.
 
+Of the functions that a process tracks ten at most were released; the namespace has as many in all
+as the process tracks, the others of a module that it does not have. What it takes to start with
+1,000 that were all released is a row.
+
 A log of 10,000 versions of one function is also one of 10,000 releases. Not here: many processes
 (`fanout`, `report`).
 """
@@ -93,16 +97,31 @@ class App:
         store = self.scene.keep(RedisStore(self.scene.url("tcp"), self.namespace))
         return open_journal(Settings(), store, **options)
 
-    def candidates(self, text: str, names: Sequence[str]) -> list[Candidate]:
-        source = ModuleSource(text, name=self.module, file=f"{self.module}.py")
+    def candidates(self, text: str, names: Sequence[str], module: str = "") -> list[Candidate]:
+        """Return bundles of functions in a text, to be pushed."""
+        source = ModuleSource(text, name=module or self.module, file="app.py")
         return [Candidate(bundle=build(source, name).bundle) for name in names]
 
     def push_all(self, *, below: int | None = None) -> None:
         """Release each function once, or the first ones, some at a time."""
-        text, end = self.text(1), self.functions if below is None else below
-        for first in range(0, end, AT_ONCE):
-            names = [f"f{n}" for n in range(first, min(first + AT_ONCE, end))]
-            self.releases.push(self.candidates(text, names), force=True)
+        self._push(self.module, range(self.functions if below is None else below))
+
+    def push_most_elsewhere(self) -> None:
+        """Release a few of the functions, and as many others as there are more of them.
+
+        The others are of a module that no process has: linking them is not what is measured.
+        """
+        self._push(self.module, range(min(RELEASED, self.functions)))
+        self._push(f"{self.module}_other", range(RELEASED, self.functions))
+
+    def _push(self, module: str, numbers: range) -> None:
+        for first in range(0, len(numbers), AT_ONCE):
+            chosen = numbers[first : first + AT_ONCE]
+            text = "import scatter\n\n\n" + "".join(
+                _FUNCTION.format(mark="@scatter.track\n", n=n, stamp=1) for n in chosen
+            )
+            made = self.candidates(text, [f"f{n}" for n in chosen], module)
+            self.releases.push(made, force=True)
 
     def next_push(self) -> Callable[[], object]:
         """Return what pushes a new version of one function: its bundle is made already."""
@@ -290,7 +309,7 @@ def run(progress: Progress) -> list[Row | Curve]:
         for place, size in enumerate(SIZES):
             progress(f"scale: {size:,} functions", 0.4 * place / len(SIZES))
             app = App(scene, f"functions_{size}", size)
-            app.push_all()
+            app.push_most_elsewhere()
             _measure(app, functions, size)
         progress(f"scale: a start with {TRACKED:,} functions", 0.4)
         rows = _starts(scene)
