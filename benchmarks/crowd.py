@@ -6,6 +6,7 @@ It takes orders, one a line, and answers each with one line:
 
     follow URL NAMESPACE COUNT   start agents                            ready
     raw SOCKET-OR-PORT KEY COUNT connect as many pairs of bare sockets   ready
+    hold SECONDS                 go no further for so long after the bytes   held
     wait                         until each had one release more         moments, as JSON
     cpu                          processor time of this process          seconds
     leave                        end them                                left
@@ -29,6 +30,9 @@ from typing import Any
 
 from benchmarks.worker import command, dial, read_bulk
 
+NEVER_S = 3600.0
+"""Between two looks without a ring: what the server does is to be about releases."""
+
 clock = time.perf_counter
 
 
@@ -41,7 +45,7 @@ class Agents:
 
         self._module = module
         self._switched: queue.SimpleQueue[float] = queue.SimpleQueue()
-        self._fetched = 0.0
+        self._fetched = self.hold_s = 0.0
         tell = Callbacks(on_switch=lambda _: self._switched.put(clock()))
         self._agents = [
             self._agent(url, namespace, Terms(callbacks=tell)) for _ in range(int(count))
@@ -73,11 +77,19 @@ class Agents:
             tail = read(*arguments, **options)
             if options.get("recent") and tail.entries:
                 self._fetched = clock()  # the last one counts
+                time.sleep(self.hold_s)
             return tail
 
         store.read = timed  # type: ignore[method-assign]
         settings = Settings(redis_url=url, namespace=namespace)
-        return Agent(settings, registry=registry, application="bench", store=store, terms=terms)
+        return Agent(
+            settings,
+            registry=registry,
+            application="bench",
+            store=store,
+            terms=terms,
+            look_s=NEVER_S,
+        )
 
     def wait(self) -> dict[str, float]:
         """Wait until each has switched once more."""
@@ -140,6 +152,8 @@ def main(folder: str, module: str) -> None:
             answer = "ready"
         elif order == "wait":
             answer = json.dumps(here[rest[0]].wait())
+        elif order == "hold":
+            here["follow"].hold_s, answer = float(rest[0]), "held"
         elif order == "cpu":
             answer = str(time.process_time())
         else:

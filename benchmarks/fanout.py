@@ -7,9 +7,14 @@ processes, and take turns.
 Up to 100 followers are 100 processes. More do not fit into the memory of one machine: then each of
 the 100 has several, on both sides (`crowd` says what they share).
 
-What the server is charged for one push is its own account (`INFO cpu`), less what the same
-followers cost it while nothing is released. What a release costs a process is that process's own
-account over many releases, in processes that have one agent and are otherwise idle.
+On one machine all followers share its cores: who has the bytes goes on to check, link and switch,
+and others come later to theirs. In a fleet they do not wait for each other. So the bytes are also
+followed while everybody holds still for a moment after it has them.
+
+What the server is charged for one push is its own account (`INFO cpu`); the followers do not look
+at the log without a ring meanwhile, and their signs of life are few. What a release costs a
+process is that process's own account over many releases, in processes that have one agent and are
+otherwise idle.
 
 Not here: through a mirror (`mirror`), and what reports cost while nothing happens (`report`).
 """
@@ -19,8 +24,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from scatter_agent.work import YOUNG_S
 
@@ -33,8 +38,8 @@ from scatter.store.redis import RedisStore
 
 SIZES = 1, 10, 100, 500, 1000
 PROCESSES = 100
-ROUNDS, WARM = 15, 2
-IDLES_S, SETTLES_S = 3.0, 0.25
+ROUNDS, WARM = 9, 1
+SETTLES_S, HOLD_S = 0.15, 1.0
 CPU_PROCESSES, CPU_RELEASES, CPU_PAUSE_S = 4, 200, 0.02
 MOST_RATIO, MOST_CPU_S = 2.0, 0.0015
 RAW = "bench:raw"
@@ -45,6 +50,7 @@ class Found:
     """What was measured with one number of followers, in seconds."""
 
     raw: list[float]
+    held: list[float]
     fetched: list[float]
     switched: list[float]
     raw_cpu: list[float]
@@ -148,41 +154,37 @@ def _measure(scene: Stage, crowd: Crowd, size: int) -> Found:
 
 def _in_turns(pushes: _Pushes, crowd: Crowd, used: int) -> Found:
     time.sleep(YOUNG_S + 1)  # young agents look more often
-    idle, size_bytes = _idle(pushes), pushes.size_bytes()
-    found = Found(raw=[], fetched=[], switched=[], raw_cpu=[], cpu=[])
+    size_bytes = pushes.size_bytes()
+    found = Found(raw=[], held=[], fetched=[], switched=[], raw_cpu=[], cpu=[])
     for number in range(WARM + ROUNDS):
-        one, one_cpu = _one(pushes, crowd, used, idle, lambda: pushes.raw(size_bytes), "raw")
-        two, two_cpu = _one(pushes, crowd, used, idle, pushes.push, "follow")
+        raw, raw_cpu = _one(pushes, crowd, used, lambda: pushes.raw(size_bytes), "raw")
+        crowd.order(f"hold {HOLD_S}", used)
+        held, _ = _one(pushes, crowd, used, pushes.push, "follow")
+        crowd.order("hold 0", used)
+        free, cpu = _one(pushes, crowd, used, pushes.push, "follow")
         if number >= WARM:
-            found.raw.append(one["fetched"])
-            found.fetched.append(two["fetched"])
-            found.switched.append(two["switched"])
-            found.raw_cpu.append(one_cpu)
-            found.cpu.append(two_cpu)
+            found.raw.append(raw["fetched"])
+            found.held.append(held["fetched"])
+            found.fetched.append(free["fetched"])
+            found.switched.append(free["switched"])
+            found.raw_cpu.append(raw_cpu)
+            found.cpu.append(cpu)
     return found
 
 
 def _one(
-    pushes: _Pushes, crowd: Crowd, used: int, idle: float, release: Any, kind: str
+    pushes: _Pushes, crowd: Crowd, used: int, release: Callable[[], float], kind: str
 ) -> tuple[dict[str, float], float]:
     """Release once; return seconds until the last follower was where it should be, and the cost."""
     for process in crowd.processes[:used]:
         process.say(f"wait {kind}")
     time.sleep(SETTLES_S)  # until each of them waits
-    before, at = pushes.cpu_s(), time.monotonic()
+    before = pushes.cpu_s()
     began = release()
     moments = [json.loads(process.line()) for process in crowd.processes[:used]]
     time.sleep(SETTLES_S)  # reports are written after the switch
-    spent, took = pushes.cpu_s() - before, time.monotonic() - at
-    last = {name: max(one[name] for one in moments) - began for name in moments[0]}
-    return last, max(1e-6, spent - idle * took)  # one push of bare sockets may be lost in noise
-
-
-def _idle(pushes: _Pushes) -> float:
-    """Return the share of one core that the server takes while nothing is released."""
-    before, began = pushes.cpu_s(), time.monotonic()
-    time.sleep(IDLES_S)
-    return (pushes.cpu_s() - before) / (time.monotonic() - began)
+    spent = pushes.cpu_s() - before
+    return {name: max(one[name] for one in moments) - began for name in moments[0]}, spent
 
 
 def _cpu_of_release(scene: Stage, crowd: Crowd) -> Row:
@@ -212,20 +214,22 @@ def _rows(size: int, found: Found) -> list[Row]:
     each = size // min(size, PROCESSES)
     who = f"{size:,} followers" if size > 1 else "one follower"
     where = f" ({each} in each of {PROCESSES} processes)" if each > 1 else ""
+    last = f"the last of {who}{where}"
+    sides: dict[str, tuple[list[float], list[float], float | None]] = {
+        f"push → bytes at hand, {last}, who hold still then": (
+            found.held,
+            found.raw,
+            MOST_RATIO if size == max(SIZES) else None,
+        ),
+        f"push → bytes at hand, {last}, who go on to link": (found.fetched, found.raw, None),
+        f"push → switched, {last}": (found.switched, found.raw, None),
+        f"the server's processor time, one push to {who}": (found.cpu, found.raw_cpu, None),
+    }
     against = f"raw subscribers, {size:,}"
-    most = MOST_RATIO if size == max(SIZES) else None
-    fetched = compare(
-        "fanout", f"push → bytes at hand, the last of {who}{where}", found.fetched, against,
-        found.raw, most=most,
-    )  # fmt: skip
-    switched = compare(
-        "fanout", f"push → switched, the last of {who}{where}", found.switched, against, found.raw
-    )
-    cpu = compare(
-        "fanout", f"the server's processor time, one push to {who}", found.cpu, against,
-        found.raw_cpu,
-    )  # fmt: skip
-    return [fetched, switched, cpu]
+    return [
+        compare("fanout", what, values, against, floor, most=most)
+        for what, (values, floor, most) in sides.items()
+    ]
 
 
 def _curves(found: dict[int, Found]) -> list[Curve]:
@@ -236,7 +240,7 @@ def _curves(found: dict[int, Found]) -> list[Curve]:
         benchmark="fanout",
         what="push → bytes at hand, the last follower",
         over="followers",
-        points=points("fetched"),
+        points=points("held"),
         expected="linear",
         floor=points("raw"),
         against="raw subscribers",
