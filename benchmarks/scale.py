@@ -47,6 +47,8 @@ TRACKED, RELEASED = 1_000, 10
 """Functions of the process whose start has goals, and how many of them have a version."""
 AT_ONCE = 1_000
 ROUNDS, STARTS, LONG_ROUNDS = 15, 3, 3
+LONG_START = 1_000
+"""Size above which there is one start besides the one that goes on."""
 RELEASES = 30
 MOST_TURNS, MOST_START_S = 3, 0.150
 
@@ -270,7 +272,7 @@ def _command(app: App, *words: str) -> list[float]:
         return taken
 
     once()
-    return [once() for _ in range(LONG_ROUNDS + 2)]
+    return [once() for _ in range(LONG_ROUNDS)]
 
 
 def _release_in(app: App, process: Process) -> list[float]:
@@ -291,10 +293,11 @@ def _measure(app: App, costs: Costs, size: int) -> None:
     costs.add("push", size, _push(app))
     costs.add("catch-up", size, _read_one(app))
     _start(app)  # notes what later starts need not find out
-    pairs = [(_start(app), _start(app, plain=True)) for _ in range(STARTS)]
-    costs.add("start", size, [one for one, _ in pairs])
-    costs.add("plain", size, [other for _, other in pairs])
+    rounds = 1 if size > LONG_START else STARTS
+    pairs = [(_start(app), _start(app, plain=True)) for _ in range(rounds)]
     process = Process(app, app.scene.url("tcp"), app.namespace)
+    costs.add("start", size, [process.start_s, *(one for one, _ in pairs)])
+    costs.add("plain", size, [other for _, other in pairs])
     costs.add("release", size, _release_in(app, process))
     costs.add("list", size, _command(app, "list"))
     costs.add("status", size, _command(app, "status", "--no-git"))
