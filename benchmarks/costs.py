@@ -48,8 +48,8 @@ TYPICAL: Mapping[str, float] = MappingProxyType(
         "look": 44e-6,
         "report": 30e-6,
         "beat": 16e-6,
-        "reports": 220e-6,
-        "beats": 90e-6,
+        "reports": 250e-6,
+        "beats": 69e-6,
         "connect": 98e-6,
         "listen": 61e-6,
     }
