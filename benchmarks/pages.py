@@ -3,7 +3,8 @@
     python -m benchmarks.pages
 
 A page marks the place: `<!-- measured: NAME NAME -->` and, after it, `<!-- end of measured -->`.
-Without names it is all. `benchmarks/results/latest.md` is made whole.
+Without names it is all. `<!-- simulated: NAME -->`, with the same end, is for tables that
+`simulate` reckons from what was measured. `benchmarks/results/latest.md` is made whole.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from benchmarks.results import RESULTS, Result, read
 from benchmarks.table import curves_table, rows_table
 
 ROOT = Path(__file__).parent.parent
-PAGES = ROOT / "README.md", ROOT / "docs" / "performance.md"
+PAGES = ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "scale.md"
+_SIMULATED = re.compile(r"(<!-- simulated: (\w+) -->\n).*?(<!-- end of measured -->)", re.DOTALL)
 _PLACE = re.compile(r"(<!-- measured:([^>]*)-->\n).*?(<!-- end of measured -->)", re.DOTALL)
 
 
@@ -48,6 +50,9 @@ def latest(results: list[Result]) -> str:
 
 def fill(text: str, results: list[Result]) -> str:
     """Return a page with the tables that it asks for."""
+    from benchmarks.simulate import TABLES
+
+    text = _SIMULATED.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n{found[3]}", text)
     return _PLACE.sub(
         lambda found: f"{found[1]}{_tables(found[2].split(), results)}{found[3]}", text
     )

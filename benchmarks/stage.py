@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,24 @@ MODULE = "bench_app"
 class Worker:
     """A worker process, read line by line."""
 
-    def __init__(self, *arguments: str) -> None:
-        """Start it and wait until it is ready."""
+    def __init__(
+        self, *arguments: str, program: str = "benchmarks.worker", waits: bool = True
+    ) -> None:
+        """Start it and, unless many are started at once, wait until it is ready."""
         path = os.pathsep.join([str(ROOT), str(ROOT / "agent")])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", *arguments],
+            [sys.executable, "-m", program, *arguments],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        if waits:
+            self.expect_ready()
+
+    def expect_ready(self) -> None:
+        """Wait until it is ready."""
         if self.line() != "ready":
             raise RuntimeError("a worker did not start; its message is above")
 
@@ -92,6 +99,10 @@ class Stage:
     def _keep(self, worker: Worker) -> Worker:
         self._stack.callback(worker.end)
         return worker
+
+    def callback(self, end: Callable[[], object]) -> None:
+        """Have something done at the end."""
+        self._stack.callback(end)
 
     def keep(self, thing: Any) -> Any:
         """Have something closed at the end."""

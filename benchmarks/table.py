@@ -24,13 +24,13 @@ _ROWS = (
 
 def rows_table(rows: Sequence[Row]) -> str:
     """Return rows as a table."""
-    return _table(_ROWS, map(_cells, rows))
+    return table(_ROWS, map(_cells, rows))
 
 
 def curves_table(curves: Sequence[Curve]) -> str:
     """Return curves as a table: the cost at both ends, and how it grows."""
     names = "benchmark", "what", "from", "to", "grows as", "expected", ""
-    return _table(names, map(_curve_cells, curves))
+    return table(names, map(_curve_cells, curves))
 
 
 def _cells(row: Row) -> list[str]:
@@ -61,6 +61,7 @@ def _curve_cells(curve: Curve) -> list[str]:
     ]
 
 
-def _table(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def table(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return lines as a table."""
     rule = ["---"] * len(names)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, rule, *lines))

@@ -3,13 +3,15 @@
     python -m benchmarks.worker agent idle|busy URL NAMESPACE FOLDER MODULE
     python -m benchmarks.worker follow idle|busy URL NAMESPACE FOLDER MODULE
     python -m benchmarks.worker raw idle|busy SOCKET-OR-PORT KEY
+    python -m benchmarks.worker watch idle|busy FILE
 
 A busy one computes in its main thread, in Python, and so holds the interpreter all the time.
 `agent` prints a line of JSON for every release that it switched to: its sequence, and the moments,
 by the clock that all processes of a machine share (`time.perf_counter`), at which the doorbell had
 rung, the bundle was at hand, it was checked, it was linked, and the switch was done. `follow`
 prints the moment of each switch alone, whatever the store is. `raw` prints the moment at which the
-value of KEY was at hand after each notification.
+value of KEY was at hand after each notification; `watch` that at which FILE was read after another
+took its place.
 """
 
 from __future__ import annotations
@@ -95,6 +97,26 @@ def _fetch(bell: socket.socket, fetch: socket.socket, key: str) -> None:
         print(clock(), flush=True)
 
 
+def watch(name: str) -> None:
+    """Read a file each time that another took its place."""
+    from pathlib import Path
+
+    from scatter.store.inotify import InotifyNotices
+
+    file = Path(name)
+    notices = InotifyNotices(file.parent)
+    notices.watch()
+    print("ready", flush=True)
+    threading.Thread(target=_read_again, args=(file, notices), daemon=True).start()
+
+
+def _read_again(file: Any, notices: Any) -> None:
+    while True:
+        if notices.wait(60) == "written":
+            file.read_bytes()
+            print(clock(), flush=True)
+
+
 def work(load: str) -> None:
     """Do what the application does, until stdin ends."""
     ended = threading.Event()
@@ -137,6 +159,6 @@ def read_bulk(link: socket.socket) -> bytes:
 
 if __name__ == "__main__":
     kind, load, *arguments = sys.argv[1:]
-    {"agent": agent, "follow": follow, "raw": raw}[kind](*arguments)
+    {"agent": agent, "follow": follow, "raw": raw, "watch": watch}[kind](*arguments)
     work(load)
     os._exit(0)  # threads that wait for sockets end with it

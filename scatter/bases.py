@@ -263,7 +263,7 @@ def definition_text(function: FunctionType) -> str:
     code = undecorated(function).__code__
     base = base_of(function)
     text = base.text if base else "".join(linecache.getlines(code.co_filename))
-    lines = text.split("\n")
+    lines = _lines_of(text)
     first, last = code.co_firstlineno - 1, _last_line(code)
     if not 0 <= first < len(lines):
         return ""
@@ -271,6 +271,22 @@ def definition_text(function: FunctionType) -> str:
     while last < len(lines) and (not lines[last].strip() or _indent(lines[last]) > indent):
         last += 1
     return "\n".join(lines[first:last]).rstrip()
+
+
+_split: tuple[str, list[str]] = "", [""]
+"""The text that was split last, and its lines: functions of one file are tracked in a row, and a
+file of thousands is not to be split as often."""
+
+
+def _lines_of(text: str) -> list[str]:
+    """Return the lines of a text. They are not to be changed."""
+    global _split
+    before = _split
+    if before[0] is text:
+        return before[1]
+    lines = text.split("\n")
+    _split = text, lines
+    return lines
 
 
 def _last_line(code: CodeType) -> int:

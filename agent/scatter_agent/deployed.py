@@ -115,6 +115,9 @@ class Deployed:
         if not settled and (first is None or not tip):
             self.is_behind = False
             return
+        if self._done == slots:  # as a rule, and thousands are compared in no time
+            self.is_behind = False
+            return
         left = {name: slot for name, slot in slots.items() if self._done.get(name) is not slot}
         names = [name for name in left if first is None or name in first]
         new = {name: left[name] for name in (names[:_AT_A_TIME] if first is None else names)}

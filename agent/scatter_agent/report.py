@@ -75,7 +75,7 @@ class Reporter:
         try:
             self._tell(store, status)
         except StoreRefused as error:
-            self.next_beat = _next(time.monotonic())
+            self.next_beat = beat_after(time.monotonic())
             if not self.unreported:
                 tell("warning", "scatter.unreported", reason=str(error))
             self.unreported = str(error)
@@ -88,10 +88,10 @@ class Reporter:
         if report == self._written and (
             now < self.next_beat or store.keep_report(self.process, TTL_S)
         ):
-            self.next_beat = self.next_beat if now < self.next_beat else _next(now)
+            self.next_beat = self.next_beat if now < self.next_beat else beat_after(now)
             return
         store.write_report(self.process, report, TTL_S)
-        self._written, self.next_beat = report, _next(now)
+        self._written, self.next_beat = report, beat_after(now)
 
     def _report(self, status: AgentStatus) -> ProcessReport:
         return ProcessReport(
@@ -117,7 +117,8 @@ class Reporter:
         )
 
 
-def _next(now: float) -> float:
+def beat_after(now: float) -> float:
+    """Return when the next sign of life is due, so that a fleet spreads out."""
     return now + BEAT_S * random.uniform(0.8, 1.2)
 
 
