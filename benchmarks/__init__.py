@@ -8,5 +8,8 @@ Nothing here is a test: figures depend on the machine, ratios much less. `harnes
 `run(progress)` that returns rows and curves.
 """
 
-NAMES = ("imports", "call", "link", "push", "trust", "save", "report", "idle", "mirror")
+NAMES = (
+    *("imports", "call", "link", "push", "trust", "size"),
+    *("save", "report", "idle", "mirror"),
+)
 """In the order in which they are run and shown."""

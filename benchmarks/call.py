@@ -32,8 +32,8 @@ ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
 PLACES, ROUNDS, CALLS = 4, 40, 20_000
 MOST, MOST_313 = 1.02, 1.5
-"""Largest ratio to a plain call. Where code was replaced, 3.13 drops the function's version for good,
-and specialises calls of it no more."""
+"""Largest ratio to a plain call. 3.13 drops a function's version for good when its code is
+replaced, and specialises calls of it no more."""
 TURN_S = 0.0006
 """How long a turn of a peer lasts, about: as long as one of a tracked function."""
 

@@ -11,10 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.home import own_home
 from scatter.server import EmbeddedServer
+
+if TYPE_CHECKING:
+    from scatter.client import Client
 
 ROOT = Path(__file__).parent.parent
 MODULE = "bench_app"
@@ -79,11 +82,20 @@ class Stage:
         file.write_text(text, "utf-8")
         return file
 
-    def agent(self, transport: str = "tcp") -> Worker:
-        """Start a worker under an agent."""
+    def agent(self, transport: str = "tcp", *, url: str = "") -> Worker:
+        """Start a worker under an agent; `url` is what it connects to in place of the server's."""
         return self._keep(
-            Worker("agent", self.url(transport), self.namespace, str(self.folder), MODULE)
+            Worker("agent", url or self.url(transport), self.namespace, str(self.folder), MODULE)
         )
+
+    def client(self, url: str) -> Client:
+        """Return a client that has no functions of its own."""
+        from scatter.client import Client
+        from scatter.config import resolve
+        from scatter.registry import Registry
+
+        settings = resolve(start=Path("/"), redis_url=url, namespace=self.namespace, author="bench")
+        return self.keep(Client(settings, registry=Registry()))
 
     def raw(self, transport: str, key: str) -> Worker:
         """Start a worker of bare sockets."""
