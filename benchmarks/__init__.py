@@ -9,7 +9,7 @@ Nothing here is a test: figures depend on the machine, ratios much less. `harnes
 """
 
 NAMES = (
-    *("imports", "call", "link", "push", "trust", "save", "web", "report", "idle", "mirror"),
-    *("fanout", "scale", "costs"),
+    *("imports", "memory", "call", "link", "push", "trust", "size", "save", "web"),
+    *("report", "idle", "mirror", "fanout", "scale", "costs"),
 )
 """In the order in which they are run and shown."""

@@ -11,10 +11,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.home import own_home
 from scatter.server import EmbeddedServer
+
+if TYPE_CHECKING:
+    from scatter.client import Client
 
 ROOT = Path(__file__).parent.parent
 MODULE = "bench_app"
@@ -86,11 +89,26 @@ class Stage:
         file.write_text(text, "utf-8")
         return file
 
-    def agent(self, transport: str = "tcp", load: str = "idle") -> Worker:
-        """Start a worker under an agent; `busy`, it computes all the time."""
-        return self._keep(
-            Worker("agent", load, self.url(transport), self.namespace, str(self.folder), MODULE)
-        )
+    def agent(self, transport: str = "tcp", load: str = "idle", *, url: str = "") -> Worker:
+        """Start a worker under an agent.
+
+        Args:
+            transport: How it connects.
+            load: `busy`, it computes all the time.
+            url: What it connects to in place of the server's.
+
+        """
+        arguments = url or self.url(transport), self.namespace, str(self.folder), MODULE
+        return self._keep(Worker("agent", load, *arguments))
+
+    def client(self, url: str) -> Client:
+        """Return a client that has no functions of its own."""
+        from scatter.client import Client
+        from scatter.config import resolve
+        from scatter.registry import Registry
+
+        settings = resolve(start=Path("/"), redis_url=url, namespace=self.namespace, author="bench")
+        return self.keep(Client(settings, registry=Registry()))
 
     def raw(self, transport: str, key: str, load: str = "idle") -> Worker:
         """Start a worker of bare sockets."""

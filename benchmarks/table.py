@@ -41,11 +41,15 @@ def _cells(row: Row) -> list[str]:
         row.python,
         *map(row.show, (sample.least, sample.p50, sample.p99)),
         f"{row.against} ({row.show(row.floor.p50)})" if row.floor else row.against,
-        f"{row.ratio:.2f}×" if row.ratio is not None else "",
-        f"{row.spread[0]:.2f} to {row.spread[1]:.2f}" if row.spread else "",
+        f"{_ratio(row.ratio)}×" if row.ratio is not None else "",
+        " to ".join(map(_ratio, row.spread)) if row.spread else "",
         row.goal,
         _MARKS[row.reached],
     ]
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _curve_cells(curve: Curve) -> list[str]:

@@ -12,6 +12,7 @@ from linking import Lab, Program
 from support import start_python
 
 import scatter
+from scatter import bases
 from scatter.errors import UsageError
 from scatter.finding import functions_of
 from scatter.registry import REGISTRY
@@ -463,3 +464,13 @@ def test_a_setter_that_is_tracked_by_itself_is_told_from_its_getter(
     assert thing.x == 6
     program.push(text.replace("return self._x", "return -self._x"), "A.x")
     assert thing.x == -6
+
+
+def test_the_lines_of_a_module_are_found_once_for_all_its_functions(lab: Lab) -> None:
+    text = "import scatter\n" + "".join(
+        f"@scatter.track\ndef f{n}():\n    return {n}\n\n" for n in range(20)
+    )
+    before = bases._line_starts.cache_info().misses
+    program = lab.module(text)
+    assert program.f7.source == "@scatter.track\ndef f7():\n    return 7"
+    assert bases._line_starts.cache_info().misses == before + 1
