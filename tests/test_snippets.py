@@ -3,11 +3,12 @@
 A comment on the line before a block says what is not to be seen in it:
 
     <!-- file: NAME -->         it is written to NAME; what runs it comes later
-    <!-- stays -->              its last command runs on until the end of the page
+    <!-- stays -->              its last command runs on, in a terminal of its own
+    <!-- shown by N -->         N of those that stay have printed this since
     <!-- not run: REASON -->    it is not run; the reasons are counted below
 
-What a page shows after a command must be in what it printed, line by line. Numbers may differ, and
-`…` stands for anything. A command ends with 0, unless `# exits N` stands behind it.
+What a page shows after a command must be in what it printed, line by line. What was measured may
+differ, and `…` stands for anything. A command ends with 0, unless `# exits N` stands behind it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import yaml
 from pages import PAGES, Block, all_blocks, name_of
 from support import ROOT, wait_until
 
-from scatter.server import EmbeddedServer
+from scatter.server import EmbeddedServer, ping
 
 QUEUES = "arq celery dramatiq huey jupyter lambda multiprocessing rq".split()
 ELSEWHERE = {
@@ -46,7 +47,7 @@ ELSEWHERE = {
 
 NOT_RUN = {
     "the tutorial runs the same": 2,
-    "it sets up a machine": 2,
+    "it sets up a machine": 3,
     "a list of commands, each parsed": 1,
     "tried by tests/test_cli.py": 1,
     "tried by tests/test_mirror.py": 1,
@@ -103,7 +104,9 @@ def test_a_page_that_runs_elsewhere_is_named_there(page: Path) -> None:
 def test_every_comment_before_a_block_is_one_that_means_something() -> None:
     for page in PAGES:
         for block in all_blocks(page):
-            assert re.fullmatch(r"|file: \S+|stays|not run: .+", block.note), block.place
+            assert re.fullmatch(r"|file: \S+|stays|shown by \d|not run: .+", block.note), (
+                block.place
+            )
 
 
 # what is run -------------------------------------------------------------------------------
@@ -116,6 +119,7 @@ class Shell:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
+        self.runtime = Path(environment["XDG_RUNTIME_DIR"])
         self._bash = subprocess.Popen(
             ["bash"],
             cwd=folder,
@@ -126,7 +130,7 @@ class Shell:
             text=True,
             start_new_session=True,
         )
-        self._staying: list[tuple[Block, Path, list[str]]] = []
+        self._staying: dict[Path, int] = {}  # what it prints → how much of it was looked at
 
     def run(self, command: str) -> tuple[int, str]:
         """Return (exit status, output) of a command."""
@@ -144,17 +148,31 @@ class Shell:
 
     def begin(self, block: Block, command: str, shown: list[str]) -> None:
         """Start what stays until the end of the page."""
-        file = self.folder / f".stays-{block.number}"
+        file = self.folder.parent / f"stays-{block.number}"
+        file.touch()
         self.run(f"{command} >{file} 2>&1 </dev/null &")
-        self._staying.append((block, file, shown))
+        self._staying[file] = 0
+        self._wait(block, [file], 1, shown)
 
-    def end(self) -> None:
-        """Wait for what was to be shown by those that stay, and end all."""
-        for block, file, shown in self._staying:
-            wait_until(
-                lambda file=file, shown=shown: shows(file.read_text(), shown) is None,  # type: ignore[misc]
-                f"what {block.place} shows",
-            )
+    def wait(self, block: Block) -> None:
+        """Wait until as many of those that stay have shown something as the page says."""
+        lines = block.text.splitlines()
+        self._wait(block, list(self._staying), int(block.note.rpartition(" ")[2]), lines)
+
+    def _wait(self, block: Block, files: list[Path], number: int, lines: list[str]) -> None:
+        def found() -> list[Path]:
+            return [f for f in files if shows(self._since(f), lines) is None]
+
+        try:
+            wait_until(lambda: len(found()) >= number, f"what {block.place} shows")
+        except AssertionError as error:
+            printed = "\n".join(f"{f.name}:\n{self._since(f)}" for f in files)
+            raise AssertionError(f"{error}\n{block.text}\nprinted was\n{printed}") from error
+        for file in found():
+            self._staying[file] = file.stat().st_size
+
+    def _since(self, file: Path) -> str:
+        return file.read_bytes()[self._staying[file] :].decode("utf-8", "replace")
 
     def close(self) -> None:
         """End everything that the page began."""
@@ -180,9 +198,9 @@ def shows(output: str, lines: list[str]) -> str | None:
 
 
 def pattern(line: str) -> str:
-    """Return what a shown line may look like: other numbers, and anything for `…`."""
+    """Return what a shown line may look like: other times, and anything for `…`."""
     text = re.escape(" ".join(line.split())).replace("…", ".*")
-    return re.sub(r"\d+((,|\\\.)\d+)*", r"\\d[\\d.,]*", text)
+    return re.sub(r"\d+((,|\\\.)\d+)*(?=\\ (ms|s|B|KiB)\b)", r"\\d[\\d.,]*", text)
 
 
 def steps(block: Block) -> list[tuple[str, list[str]]]:
@@ -232,12 +250,10 @@ def shell(tmp_path: Path, namespace: str, redis_server: EmbeddedServer) -> Itera
     programs, folder = tmp_path / "bin", tmp_path / "project"
     folder.mkdir()
     programs.mkdir()
-    for name in ("scatter", "scatter-agent"):
-        module = name.replace("-", "_")
-        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
+    called = {"scatter": "-m scatter", "scatter-agent": "-m scatter_agent", "python": ""}
+    for name, arguments in called.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
         (programs / name).chmod(0o755)
-    for name in ("python", "python3"):
-        (programs / name).symlink_to(sys.executable)
     with tempfile.TemporaryDirectory(prefix="sp-") as runtime:
         made = Shell(
             folder,
@@ -266,6 +282,10 @@ def shell(tmp_path: Path, namespace: str, redis_server: EmbeddedServer) -> Itera
     "page", [p for p in HERE if any(runs(b) for b in all_blocks(p))], ids=name_of
 )
 def test_what_a_page_shows_happens(page: Path, shell: Shell) -> None:
+    text = page.read_text("utf-8")
+    if "local://" in text and "$ scatter server\n" not in text:
+        shell.run("scatter server >/dev/null 2>&1 &")  # one that was started by itself would stay
+        wait_until(lambda: ping(shell.runtime / "scatter" / "server.sock"), "the server")
     for block in all_blocks(page):
         if block.note.startswith("file: "):
             file = shell.folder / block.note.removeprefix("file: ")
@@ -273,7 +293,8 @@ def test_what_a_page_shows_happens(page: Path, shell: Shell) -> None:
             file.write_text(block.text, "utf-8")
         elif runs(block):
             (run_python if block.language == "python" else run_console)(shell, block)
-    shell.end()
+        elif block.note.startswith("shown by "):
+            shell.wait(block)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
