@@ -3,7 +3,8 @@
     python -m benchmarks.pages
 
 A page marks the place: `<!-- measured: NAME NAME -->` and, after it, `<!-- end of measured -->`.
-Without names it is all. `benchmarks/results/latest.md` is made whole.
+Without names it is all. Between `<!-- drawn -->` and `<!-- end of drawn -->` come the
+pictures that there are. `benchmarks/results/latest.md` is made whole.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from benchmarks.results import RESULTS, Result, read
 from benchmarks.table import curves_table, rows_table
 
 ROOT = Path(__file__).parent.parent
-PAGES = ROOT / "README.md", ROOT / "docs" / "performance.md"
+PAGES = [ROOT / name for name in ("README.md", "docs/performance.md", "docs/comparison.md")]
+_PICTURES = re.compile(r"(<!-- drawn -->\n).*?(<!-- end of drawn -->)", re.DOTALL)
 _PLACE = re.compile(r"(<!-- measured:([^>]*)-->\n).*?(<!-- end of measured -->)", re.DOTALL)
 
 
@@ -48,6 +50,9 @@ def latest(results: list[Result]) -> str:
 
 def fill(text: str, results: list[Result]) -> str:
     """Return a page with the tables that it asks for."""
+    drawn = [f for name in NAMES if (f := RESULTS / f"{name}.svg").exists()]
+    pictures = "\n".join(f"![{f.stem}](../{f.relative_to(ROOT)})\n" for f in drawn)
+    text = _PICTURES.sub(lambda found: f"{found[1]}{pictures}{found[2]}", text)
     return _PLACE.sub(
         lambda found: f"{found[1]}{_tables(found[2].split(), results)}{found[3]}", text
     )

@@ -1,4 +1,4 @@
-"""Builds the pages as a site: `python docs/site.py` writes ../site, strictly.
+"""Builds the pages as a site: `python docs/build_site.py` writes ../site, strictly.
 
 Pages link to files of the repository, such as examples; a site has its pages alone. So the pages
 are put together in a folder of their own first: what `docs/` has stays where it is, and every other
@@ -20,16 +20,17 @@ LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 FIRST = ("CHANGELOG.md", "CONTRIBUTING.md")
 
 
-def main() -> int:
-    """Build, and return zensical's exit status."""
+def build(site: Path) -> int:
+    """Build into a folder that is then new; return zensical's exit status."""
     with tempfile.TemporaryDirectory() as folder:
         stage(Path(folder, "docs"))
-        settings = (ROOT / "mkdocs.yml").read_text("utf-8")
-        settings = settings.replace("site_dir: site\n", f"site_dir: {ROOT / 'site'}\n")
-        Path(folder, "mkdocs.yml").write_text(settings, "utf-8")
-        shutil.rmtree(ROOT / "site", ignore_errors=True)
+        shutil.copyfile(ROOT / "mkdocs.yml", Path(folder, "mkdocs.yml"))
         command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
-        return subprocess.run(command, cwd=folder, check=False).returncode
+        status = subprocess.run(command, cwd=folder, check=False).returncode
+        if status == 0:
+            shutil.rmtree(site, ignore_errors=True)
+            shutil.move(Path(folder, "site"), site)
+        return status
 
 
 def stage(target: Path) -> None:
@@ -67,6 +68,7 @@ def moved(link: re.Match[str], file: Path) -> str:
 
 
 def is_relative(link: str) -> bool:
+    """Return whether a link leads to a file beside its page."""
     return "://" not in link and not link.startswith(("mailto:", "/"))
 
 
@@ -81,4 +83,4 @@ def place(file: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(build(ROOT / "site"))
