@@ -81,7 +81,8 @@ class Picture:
                 'font-family="system-ui, sans-serif" font-size="14">',
                 f"<title>{escape(self._title)}</title>",
                 f"<defs>{heads}</defs>",
-                f'<rect width="{width}" height="{height}" rx="8" fill="{PAPER}"/>',
+                f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8" '
+                f'fill="{PAPER}" stroke="#d5dae0"/>',
                 *self._parts,
                 "</svg>",
                 "",

@@ -14,6 +14,13 @@ import yaml
 from pages import DOCS, PAGES
 from support import ROOT
 
+sys.path.insert(0, str(ROOT))
+try:
+    import benchmarks
+    from benchmarks import pages as measured
+finally:
+    del sys.path[0]
+
 
 def script(name: str):  # type: ignore[no-untyped-def]
     """Import a script of docs/."""
@@ -114,6 +121,14 @@ def test_the_terminal_shows_what_the_demo_prints_now() -> None:
     assert pictures.shape(pictures.record()) == pictures.shape(kept), (
         "run: python docs/pictures.py --record"
     )
+
+
+def test_tables_and_plots_are_those_of_the_last_measurements() -> None:
+    results = [result for name in benchmarks.NAMES if (result := measured.read(name))]
+
+    for page in measured.PAGES:
+        text = page.read_text("utf-8")
+        assert measured.fill(text, results) == text, "run: python -m benchmarks.pages"
 
 
 def test_every_picture_is_shown_on_a_page() -> None:
