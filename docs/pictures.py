@@ -141,7 +141,7 @@ STEPS = (
 
 def release() -> str:
     """Draw what happens to a release, step by step."""
-    draw = Picture(560, 40 + 52 * len(STEPS) + 46, "The life of a release")
+    draw = Picture(580, 40 + 52 * len(STEPS) + 46, "The life of a release")
     before = ""
     for number, (who, what, how) in enumerate(STEPS):
         y = 24 + 52 * number

@@ -91,6 +91,7 @@ def test_the_command_line_reference_is_what_its_generator_gives(program: str) ->
     page = json.loads(done.stdout)[file]
 
     assert (REFERENCE / file).read_text("utf-8") == page, "run: python docs/generate_cli.py"
+    assert "\\b\n" not in page, "click's mark for examples, in a docstring that is raw"
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
