@@ -40,24 +40,7 @@ NAMES = {"Args": "Arguments"}
 
 def page() -> str:
     """Return the page."""
-    parts = [HEAD, "## scatter\n", _text(scatter)]
-    classes = [n for n in scatter.__all__ if inspect.isclass(getattr(scatter, n))]
-    functions = [n for n in scatter.__all__ if inspect.isfunction(getattr(scatter, n))]
-    for name in functions:
-        parts += _entry(f"scatter.{name}", getattr(scatter, name))
-    parts += ["## A tracked function\n", _verbs_head()]
-    for name in VERBS:
-        parts += _entry(f"f.{name}", getattr(Verbs, name), level="###")
-    parts += ["## Values and errors\n"]
-    for name in classes:
-        parts += _entry(f"scatter.{name}", getattr(scatter, name))
-    parts += ["## scatter_agent\n", _text(scatter_agent)]
-    for name in scatter_agent.__all__:
-        parts += _entry(f"scatter_agent.{name}", getattr(scatter_agent, name))
-    for name, kind in _AGENT.items():
-        parts += _entry(name, kind)
-        parts += [part for verb in _methods(kind) for part in _entry(*verb, level="####")]
-    parts += ["## For frameworks\n"]
+    parts = [HEAD, *_library(), *_worker_side(), "## For frameworks\n"]
     for name in EXTENSIONS:
         module = importlib.import_module(f"scatter.ext.{name}")
         for verb, value in vars(module).items():
@@ -68,6 +51,31 @@ def page() -> str:
     for name in ("prometheus", "opentelemetry"):
         parts += _entry(f"scatter_agent.metrics.{name}", getattr(scatter_agent.metrics, name))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip("\n") + "\n"
+
+
+def _library() -> list[str]:
+    parts = ["## scatter\n", _text(scatter)]
+    classes = [n for n in scatter.__all__ if inspect.isclass(getattr(scatter, n))]
+    functions = [n for n in scatter.__all__ if inspect.isfunction(getattr(scatter, n))]
+    for name in functions:
+        parts += _entry(f"scatter.{name}", getattr(scatter, name))
+    parts += ["## A tracked function\n", _verbs_head()]
+    for name in VERBS:
+        parts += _entry(f"f.{name}", getattr(Verbs, name), level="###")
+    parts += ["## Values and errors\n"]
+    for name in classes:
+        parts += _entry(f"scatter.{name}", getattr(scatter, name))
+    return parts
+
+
+def _worker_side() -> list[str]:
+    parts = ["## scatter_agent\n", _text(scatter_agent)]
+    for name in scatter_agent.__all__:
+        parts += _entry(f"scatter_agent.{name}", getattr(scatter_agent, name))
+    for name, kind in _AGENT.items():
+        parts += _entry(name, kind)
+        parts += [part for verb in _methods(kind) for part in _entry(*verb, level="####")]
+    return parts
 
 
 _AGENT: dict[str, Any] = {

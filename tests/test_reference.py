@@ -43,7 +43,7 @@ TYPES = {int: "number", str: "text", list: "list", bool: "truth"}
 
 
 def test_the_fields_of_a_statement_are_on_the_page_with_their_types() -> None:
-    release, _, change = section("wire-format.md", "An entry of the log").partition("A change:")
+    release, _, change = section("wire-format.md", "An entry of the log").partition("A change, ")
 
     for text, must, may in (
         (release, statement._RELEASE_FIELDS, statement._RELEASE_EXTRAS),
