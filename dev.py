@@ -7,6 +7,7 @@
     python3 dev.py check             lint, then test
     python3 dev.py bench [ARGS...]   run the benchmarks
     python3 dev.py corpus [ARGS...]  replace all functions of foreign packages, run their tests
+    python3 dev.py docs              build the documentation as a site, into site/
     python3 dev.py run ARGS...       run the scatter command
     python3 dev.py setup             only make .venv
 
@@ -156,6 +157,14 @@ def corpus(arguments: list[str]) -> int:
     return become("benchmarks.corpus", *arguments)
 
 
+def docs(_: list[str]) -> int:
+    """Build the site, with what builds it: 90 MB that nothing else needs."""
+    found = [str(PYTHON), "-c", "import zensical"]
+    if subprocess.run(found, check=False, capture_output=True).returncode:
+        pip("install", "--quiet", "--editable", f"{ROOT}[docs]")
+    return subprocess.run([str(PYTHON), ROOT / "docs" / "build_site.py"], check=False).returncode
+
+
 def run(arguments: list[str]) -> int:
     """Run the scatter command."""
     return become("scatter", *arguments)
@@ -174,6 +183,7 @@ COMMANDS = {
     "check": check,
     "bench": bench,
     "corpus": corpus,
+    "docs": docs,
     "run": run,
     "setup": only_set_up,
 }

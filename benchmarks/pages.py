@@ -4,7 +4,8 @@
 
 A page marks the place: `<!-- measured: NAME NAME -->` and, after it, `<!-- end of measured -->`.
 Without names it is all. `<!-- simulated: NAME -->`, with the same end, is for tables that
-`simulate` reckons from what was measured. `benchmarks/results/latest.md` is made whole.
+`simulate` reckons from what was measured. Between `<!-- drawn -->` and `<!-- end of drawn -->` come
+the pictures that there are. `benchmarks/results/latest.md` is made whole.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from benchmarks.results import RESULTS, Result, read
 from benchmarks.table import curves_table, rows_table
 
 ROOT = Path(__file__).parent.parent
-PAGES = ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "scale.md"
+_NAMES = "README.md", "docs/performance.md", "docs/comparison.md", "docs/scale.md"
+PAGES = [ROOT / name for name in _NAMES]
 _SIMULATED = re.compile(r"(<!-- simulated: (\w+) -->\n).*?(<!-- end of measured -->)", re.DOTALL)
+_PICTURES = re.compile(r"(<!-- drawn -->\n).*?(<!-- end of drawn -->)", re.DOTALL)
 _PLACE = re.compile(r"(<!-- measured:([^>]*)-->\n).*?(<!-- end of measured -->)", re.DOTALL)
 
 
@@ -53,6 +56,9 @@ def fill(text: str, results: list[Result]) -> str:
     from benchmarks.simulate import TABLES
 
     text = _SIMULATED.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n{found[3]}", text)
+    drawn = [f for name in NAMES if (f := RESULTS / f"{name}.svg").exists()]
+    pictures = "\n".join(f"![{f.stem}](../{f.relative_to(ROOT)})\n" for f in drawn)
+    text = _PICTURES.sub(lambda found: f"{found[1]}{pictures}{found[2]}", text)
     return _PLACE.sub(
         lambda found: f"{found[1]}{_tables(found[2].split(), results)}{found[3]}", text
     )

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md and docs/agent-cli.md, the references of `scatter` and `scatter-agent`.
+"""Writes cli.md and agent-cli.md of docs/reference: what `scatter` and `scatter-agent` take.
 
 python docs/generate_cli.py            writes both pages, from the commands themselves
 python docs/generate_cli.py --print    prints them; a test compares them with the files
@@ -99,4 +99,4 @@ if __name__ == "__main__":
         if "--print" in sys.argv[1:]:
             sys.stdout.write(text)
         else:
-            Path(__file__).with_name(file).write_text(text, "utf-8")
+            Path(__file__).with_name("reference").joinpath(file).write_text(text, "utf-8")

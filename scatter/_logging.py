@@ -2,7 +2,7 @@
 
 Silent by default, and part of the application's log as soon as the application configures
 `logging`; nothing of the application's own logging or structlog set-up is touched. Event names are
-stable (listed in `docs/events.md`); field names are never those of a LogRecord.
+stable (listed in `docs/reference/events.md`); field names are never those of a LogRecord.
 """
 
 from __future__ import annotations

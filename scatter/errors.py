@@ -7,7 +7,7 @@ Invariants
 2. The evidence is in attributes, so that nobody has to parse a message.
 3. Where a standard exception is what a user would catch, the error is one of those too.
 4. An error survives pickling and copying: process pools and task queues pass it on.
-5. `exit_code` is what the command line returns for the error (documented in `docs/cli.md`).
+5. `exit_code` is what the command line returns for the error (`docs/reference/cli.md`).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class StoreRefused(ScatterError, PermissionError):
         command: Name of the command, where one was denied.
         key: The key that it was for, where it has one.
         code: Word with which the server began its answer, such as `NOPERM`; may be empty.
-        reason: Code of `docs/reasons.md`, where a check of ours denied it; else empty.
+        reason: Code of `docs/reference/reasons.md`, where a check of ours denied it; else empty.
 
     """
 
@@ -155,7 +155,7 @@ class Refused(ScatterError):
     """A version, release or source was refused; what runs stays as it was.
 
     Attributes:
-        reason: Stable code of the refusal, e.g. `missing-name` (listed in `docs/reasons.md`).
+        reason: Stable code of the refusal, e.g. `missing-name` (`docs/reference/reasons.md`).
         function: Name of the function, where one is concerned.
         version: Number of the version, where one is concerned.
         hint: What to do about it.

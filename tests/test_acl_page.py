@@ -16,7 +16,7 @@ from scatter.server import EmbeddedServer
 from scatter.store.acl import RIGHTS, ROLES
 from scatter.store.redis import RedisStore
 
-PAGE = (ROOT / "docs" / "acl.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "acl.md").read_text("utf-8")
 MARK = "--- scatter test ---"
 
 

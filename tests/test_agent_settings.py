@@ -108,14 +108,14 @@ def test_every_key_has_a_flag_and_run_has_all_that_are_no_mirrors() -> None:
 
 
 def test_every_key_of_this_side_is_on_the_page_with_its_variables() -> None:
-    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| [^|]* \|$", page, re.M)
     listed = {key: tuple(re.findall(r"`(\w+)`", cell)) for key, cell in rows}
     assert listed == VARIABLES
 
 
 def test_the_file_on_the_page_is_a_good_one(check: Callable[..., Done], tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8")
     (text,) = re.findall(r"^```toml\n(redis_url.*?)^```", page, re.M | re.S)
     (tmp_path / "scatter").mkdir()
     for name in ("redis-password", "allowed_signers"):

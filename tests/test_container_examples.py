@@ -117,5 +117,5 @@ def test_every_example_is_listed() -> None:
     for file in FOLDER.glob("*.yaml"):
         assert f"`{file.name}`" in readme
         assert Path("examples", "containers", file.name).as_posix() in (
-            ROOT / "docs" / "mirror.md"
+            ROOT / "docs" / "how-to" / "containers.md"
         ).read_text("utf-8")

@@ -18,22 +18,17 @@ from types import ModuleType
 
 import click
 import pytest
+from pages import PAGES, REFERENCE, blocks, rows
 from scatter_agent.commands.app import cli as agent_cli
 from scatter_agent.plan import MAX_RETRY_S, RETRIED, RETRY_S
 from scatter_agent.tell import tell
-from support import ROOT, wait_until
+from support import ROOT
 
 from scatter.cli.app import cli
 from scatter.config import _ENVIRONMENT, SETTINGS
 from scatter.doctor import CHECKS
 from scatter.errors import ScatterError
-from scatter.server import ping, runtime_dir
 
-PAGES = [
-    ROOT / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    ROOT / "examples/shop/README.md",
-]
 SOURCES = sorted([*(ROOT / "scatter").rglob("*.py"), *(ROOT / "agent").rglob("*.py")])
 CODE = re.compile(r"[a-z]+(-[a-z]+)*")
 
@@ -46,11 +41,6 @@ def load(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """Return the fenced blocks of a language on a page."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
 
 
 def nodes() -> Iterator[tuple[Path, ast.AST]]:
@@ -72,12 +62,6 @@ def constants(node: ast.AST | None) -> list[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return [node.value]
     return []
-
-
-def rows(page: Path) -> list[list[str]]:
-    """Return the cells of every table row of a page, without the headers."""
-    lines = re.findall(r"^\| (.*) \|$", page.read_text("utf-8"), re.M)
-    return [line.split(" | ") for line in lines if line.startswith("`")]
 
 
 def names_in(cell: str) -> list[str]:
@@ -106,13 +90,14 @@ def test_the_command_line_reference_is_what_its_generator_gives(program: str) ->
     )
     page = json.loads(done.stdout)[file]
 
-    assert (ROOT / "docs" / file).read_text("utf-8") == page, "run: python docs/generate_cli.py"
+    assert (REFERENCE / file).read_text("utf-8") == page, "run: python docs/generate_cli.py"
+    assert "\\b\n" not in page, "click's mark for examples, in a docstring that is raw"
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_command_line_reference_has_every_command_and_option(program: str) -> None:
     group, file = PROGRAMS[program]
-    page = (ROOT / "docs" / file).read_text("utf-8")
+    page = (REFERENCE / file).read_text("utf-8")
     top = click.Context(group)
 
     for name in group.list_commands(top):
@@ -126,7 +111,7 @@ def test_the_command_line_reference_has_every_command_and_option(program: str) -
 
 def test_every_exit_code_of_an_error_is_in_the_reference() -> None:
     codes = {
-        int(names) for names in re.findall(r"^\| (\d) \|", (ROOT / "docs/cli.md").read_text(), re.M)
+        int(names) for names in re.findall(r"^\| (\d) \|", (REFERENCE / "cli.md").read_text(), re.M)
     }
     raised, todo = set(), [ScatterError]
     while todo:
@@ -159,25 +144,25 @@ def reasons_in_source() -> dict[str, list[str]]:
 
 
 def test_every_reason_code_of_the_source_is_explained() -> None:
-    explained = {name for row in rows(ROOT / "docs" / "reasons.md") for name in names_in(row[0])}
+    explained = {name for row in rows(REFERENCE / "reasons.md") for name in names_in(row[0])}
 
     missing = {
         reason: where for reason, where in reasons_in_source().items() if reason not in explained
     }
-    assert not missing, f"not in docs/reasons.md: {missing}"
+    assert not missing, f"not in docs/reference/reasons.md: {missing}"
 
 
 def test_every_explained_reason_code_is_given_somewhere() -> None:
     texts = {node.value for _, node in nodes() if isinstance(node, ast.Constant)}
 
-    for row in rows(ROOT / "docs" / "reasons.md"):
+    for row in rows(REFERENCE / "reasons.md"):
         for name in names_in(row[0]):
-            assert name in texts, f"docs/reasons.md explains {name}, which nothing gives"
+            assert name in texts, f"docs/reference/reasons.md explains {name}, which nothing gives"
         assert all(cell.strip() for cell in row), row
 
 
 def test_the_reasons_that_are_tried_again_are_those_that_the_page_names() -> None:
-    page = (ROOT / "docs" / "reasons.md").read_text("utf-8")
+    page = (REFERENCE / "reasons.md").read_text("utf-8")
     named, _, rest = page.partition("are tried again by themselves")
     pauses = [int(number) for number in re.findall(r"(\d+) s\b", rest.partition("\n\n")[0])]
 
@@ -188,7 +173,7 @@ def test_the_reasons_that_are_tried_again_are_those_that_the_page_names() -> Non
 def test_every_setting_is_in_the_table_with_its_variables() -> None:
     listed = {
         names_in(row[0])[0]: tuple(names_in(re.sub(r"\(.*?\)", "", row[1])))
-        for row in rows(ROOT / "docs" / "settings.md")
+        for row in rows(REFERENCE / "settings.md")
         if len(row) == 4
     }
 
@@ -197,7 +182,7 @@ def test_every_setting_is_in_the_table_with_its_variables() -> None:
 
 
 def test_every_check_of_the_doctor_is_on_its_page_in_its_order() -> None:
-    listed = [names_in(row[0])[0] for row in rows(ROOT / "docs" / "doctor.md")]
+    listed = [names_in(row[0])[0] for row in rows(REFERENCE / "doctor.md")]
 
     assert listed == [check.name for check in CHECKS]
 
@@ -251,7 +236,7 @@ def events_in_source() -> dict[str, tuple[set[str], set[str]]]:
 def test_every_log_event_is_listed_with_its_level_and_fields() -> None:
     listed = {
         names_in(event)[0]: ({level}, set(names_in(fields)))
-        for event, level, fields, _ in rows(ROOT / "docs" / "events.md")
+        for event, level, fields, _ in rows(REFERENCE / "events.md")
     }
 
     assert listed == events_in_source()
@@ -286,7 +271,7 @@ def parse(words: list[str], folder: Path, program: str = "scatter") -> None:
 def project(tmp_path: Path) -> Path:
     """The files that documents and messages speak of."""
     (tmp_path / "src").mkdir()
-    for name in ("src/pricing.py", "pricing.py", "PATH", "FILE"):
+    for name in ("src/pricing.py", "pricing.py", "tasks.py", "work.py", "PATH", "FILE"):
         (tmp_path / name).touch()
     return tmp_path
 
@@ -376,60 +361,3 @@ def test_every_dev_py_command_on_a_page_exists(page: Path) -> None:
     found = re.findall(r"dev\.py (\w+)", page.read_text("utf-8"))
 
     assert set(found) <= set(load(ROOT / "dev.py").COMMANDS)
-
-
-# code that runs ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def local_server() -> Iterator[None]:
-    """This user's own server, so that `local://` on a page starts none that outlives the test."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "scatter", "server"], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        wait_until(lambda: ping(runtime_dir() / "server.sock"), "the server")
-        yield
-    finally:
-        server.terminate()
-        server.communicate(timeout=10)
-
-
-def file_name(block: str, number: int) -> str:
-    """Return the name that a block gives itself in its first line, or one of its own."""
-    match = re.match(r"# (\w+\.py)\b", block)
-    return match[1] if match else f"block_{number}.py"
-
-
-def checked(block: str) -> str:
-    """Make `expression  # 2` a check of what the page says."""
-    return re.sub(r"^(\S.*?)  # (\d+)$", r"assert (\1) == \2, \1", block, flags=re.M)
-
-
-@pytest.mark.usefixtures("local_server")
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PAGES if blocks(page, "python")],
-    ids=lambda page: str(page.relative_to(ROOT)),
-)
-def test_the_python_of_a_page_runs_in_the_order_of_the_page(
-    page: Path, namespace: str, redis_url: str, tmp_path: Path
-) -> None:
-    environment = os.environ | {
-        "SCATTER_REDIS_URL": redis_url,
-        "SCATTER_NAMESPACE": namespace,
-        "PYTHONPATH": str(tmp_path),
-    }
-    for number, block in enumerate(blocks(page, "python"), 1):
-        file = tmp_path / file_name(block, number)
-        file.write_text(checked(block), "utf-8")
-        done = subprocess.run(
-            [sys.executable, "-W", "error", str(file)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
-        assert done.returncode == 0, f"block {number} of {page.name}:\n{block}\n{done.stderr}"

@@ -373,7 +373,7 @@ def test_beside_the_multiprocess_mode_a_registry_shows_the_process_that_answers(
 
 
 def test_the_page_lists_every_metric_with_its_kind_and_labels() -> None:
-    page = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text("utf-8")
     rows = re.findall(r"^\| `(scatter_\w+)` \| (\w+) \| (.*?) \|", page, re.M)
 
     assert [(n, k, tuple(re.findall(r"`(\w+)`", labels))) for n, k, labels in rows] == [

@@ -103,7 +103,7 @@ def test_secrets_and_trust_come_as_credentials_by_the_names_that_the_agent_knows
 
 
 def test_the_drop_in_on_the_page_is_the_example() -> None:
-    page = (ROOT / "docs" / "systemd.md").read_text("utf-8")
+    page = (ROOT / "docs" / "how-to" / "systemd.md").read_text("utf-8")
     (shown,) = re.findall(r"^# /etc\S+/follow-mirror\.conf\n(.*?)^```", page, re.M | re.S)
     example = (ROOT / "systemd" / "examples" / "follow-mirror.conf").read_text("utf-8")
     assert shown == re.sub(r"(?m)^#.*\n", "", example)

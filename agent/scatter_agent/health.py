@@ -22,7 +22,7 @@ class AgentStatus:
             process only starts those that serve.
             Code goes on running in every state.
         since: Seconds since the epoch at which it came into this state.
-        code: Reason code of `error` or `stale`, where there is one (`docs/reasons.md`).
+        code: Reason code of `error` or `stale`, where there is one (`docs/reference/reasons.md`).
         reason: Why it is not `ready`; empty if it is.
         process: Id of this process in reports.
         sequence: Last release applied or refused.

@@ -109,7 +109,7 @@ def tell(
 
     Args:
         level: Name of the logger's method.
-        event: Its name, as in `docs/events.md`.
+        event: Its name, as in `docs/reference/events.md`.
         always: Log it in any case.
         owed: It was left out before and still holds.
         limiter: Decides; for tests.

@@ -29,7 +29,7 @@ Put the password's SHA-256 in place of {_PLACEHOLDER[1:]}, or have it done:
 _REMAINS = """\
 Then switch notifications on, with CONFIG SET notify-keyspace-events Kh or in the
 server's configuration, and the account that needs no password off:
-ACL SETUSER default off. See docs/acl.md."""
+ACL SETUSER default off. See docs/how-to/acl.md."""
 
 
 @click.command()

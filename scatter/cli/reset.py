@@ -64,8 +64,8 @@ def reset_(
     """Begin the log anew, and vouch for what is live in it.
 
     For a log that was lost, damaged or written to by others; that was never signed; or of which a
-    key was revoked. Every process follows, if the policy lets you: see docs/trust.md. What comes
-    behind the last release that can be believed is removed.
+    key was revoked. Every process follows, if the policy lets you: see docs/how-to/trust.md. What
+    comes behind the last release that can be believed is removed.
 
     \b
     scatter reset                    go on from what can be believed

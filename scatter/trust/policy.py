@@ -185,7 +185,9 @@ def parse(text: str, file: str) -> Policy:
         )
     except ValueError as error:
         raise Untrusted(
-            "bad-trust-file", f"{file} is no policy: {error}.", hint="Correct it: docs/trust.md."
+            "bad-trust-file",
+            f"{file} is no policy: {error}.",
+            hint="Correct it: docs/how-to/trust.md.",
         ) from error
 
 

@@ -361,7 +361,7 @@ def test_a_log_whose_newest_releases_are_withheld_is_reported(scene: Scene, work
 
 def codes_of(*chosen: str) -> set[str]:
     """Return the codes of sections of the page of reasons."""
-    page = (ROOT / "docs" / "reasons.md").read_text()
+    page = (ROOT / "docs" / "reference" / "reasons.md").read_text()
     sections = [s for s in re.split(r"^## ", page, flags=re.MULTILINE) if s.startswith(chosen)]
     assert len(sections) == len(chosen)
     rows = [line for s in sections for line in s.splitlines() if line.startswith("| `")]

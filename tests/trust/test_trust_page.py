@@ -16,7 +16,7 @@ from trust.people import Files
 from scatter.server import EmbeddedServer
 from scatter.trust import allowed_signers, policy
 
-PAGE = ROOT / "docs" / "trust.md"
+PAGE = ROOT / "docs" / "how-to" / "trust.md"
 
 
 def blocks(language: str) -> list[str]:

@@ -25,7 +25,7 @@ _COMMANDS = {
 )
 @click.version_option(__version__, "-V", "--version", message="scatter-agent %(version)s")
 def cli() -> None:
-    r"""Run what follows the log of releases: programs with an agent in them, and the mirror.
+    """Run what follows the log of releases: programs with an agent in them, and the mirror.
 
     \b
     scatter-agent run --track 'pricing.*' -- gunicorn app:app

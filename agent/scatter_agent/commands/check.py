@@ -15,7 +15,7 @@ from scatter_agent.commands.options import configured, settings_of
 @configured()
 @as_json
 def check_(as_json: bool, **given: Any) -> None:
-    r"""Show the settings in force and where each came from. Nothing is connected.
+    """Show the settings in force and where each came from. Nothing is connected.
 
     A flag goes over the environment, that over systemd's credentials, those over the file, that
     over `[tool.scatter]`, and that over the default. Passwords are hidden. Exits with 2 when a

@@ -25,7 +25,7 @@ _WOULD = {"new": "would write", "same": "unchanged", "older": "would update", "c
 def install_(
     systemd: bool, user: bool, root: str, programs: str | None, force: bool, dry_run: bool
 ) -> None:
-    r"""Write the units of systemd, with the right paths. Starts nothing.
+    """Write the units of systemd, with the right paths. Starts nothing.
 
     For the machine: scatter-agent.service and scatter-agent@.service (the mirror),
     scatter-worker@.service (an application under `scatter-agent run`), a user in sysusers.d and a

@@ -14,7 +14,7 @@ from scatter_agent.commands.options import configured, settings_of
 @configured("namespaces", "directory")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_(command: tuple[str, ...], **given: Any) -> None:
-    r"""Run a program with the agent in it; its source stays as it is.
+    """Run a program with the agent in it; its source stays as it is.
 
     COMMAND replaces this process, so that signals and the exit status are its own. Every Python
     process of it gets an agent as soon as a function in it is tracked: by --track, by the setting

@@ -1,0 +1,42 @@
+"""The page on managed Redis says what follows from commands that a provider refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pages import DOCS
+
+from scatter.errors import StoreRefused
+from scatter.server import EmbeddedServer
+from scatter.store.redis import RedisStore
+
+PAGE = (DOCS / "how-to" / "managed-redis.md").read_text("utf-8")
+
+
+def refusing(*commands: str) -> list[str]:
+    """Return what has a server refuse commands, as those of providers do."""
+    return [word for command in commands for word in ("--rename-command", command, "")]
+
+
+def test_without_config_and_acl_releases_are_read_and_the_log_is_polled(
+    own_server: Callable[..., EmbeddedServer],
+) -> None:
+    server = own_server(*refusing("CONFIG", "ACL"), "--notify-keyspace-events", "")
+    store = RedisStore(server.url, "shop")
+    bell = store.doorbell()
+
+    assert store.read(0).tip == 0
+    bell.listen()
+    assert not bell.works
+    assert "Until then the log is read every 0.5 s" in PAGE
+    store.close()
+
+
+def test_without_client_there_is_no_connection(own_server: Callable[..., EmbeddedServer]) -> None:
+    server = own_server(*refusing("CLIENT"))
+    store = RedisStore(server.url, "shop")
+
+    with pytest.raises(StoreRefused, match="CLIENT"):
+        store.read(0)
+    assert "| `CLIENT SETNAME` | scatter cannot connect |" in PAGE
