@@ -65,9 +65,9 @@ def _is_base(base: Base, function: FunctionType, scope: dict[str, Any]) -> bool:
     return base.believed and base.is_source_of(deployed_code(function))
 
 
-def is_importing(function: FunctionType) -> bool:
-    """Return whether a function's module is being imported: later definitions are missing yet."""
-    return _is_initializing(sys.modules.get(function.__module__ or ""))
+def is_importing(module: str) -> bool:
+    """Return whether a module is being imported: later definitions are missing yet."""
+    return _is_initializing(sys.modules.get(module))
 
 
 def _is_initializing(module: ModuleType | None) -> bool:

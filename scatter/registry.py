@@ -34,6 +34,7 @@ class Registry:
         self._slots: dict[str, Slot] = {}
         self._by_function: dict[int, Slot] = {}
         self._listeners: tuple[OnTrack, ...] = ()
+        self._modules: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self._slots)} functions>"
@@ -41,6 +42,11 @@ class Registry:
     def slots(self) -> Mapping[str, Slot]:
         """Return name → slot of every function, as of now."""
         return MappingProxyType(self._slots.copy())
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """The modules that functions belong to, or did before they were defined anew elsewhere."""
+        return self._modules
 
     def get(self, name: str) -> Slot | None:
         """Return the slot of a full name, if there is one."""
@@ -152,6 +158,9 @@ class Registry:
     def _put(self, slot: Slot) -> None:
         self._slots[slot.name] = slot
         self._by_function[id(slot.function)] = slot
+        module = slot.function.__module__ or ""
+        if module not in self._modules:
+            self._modules |= {module}
 
     def _is_as_before(self, known: tuple[str, tuple[Slot, Linked]]) -> bool:
         name, (slot, running) = known

@@ -14,7 +14,7 @@ Invariants
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -159,15 +159,17 @@ class Follower:
 
     def _view(self, journal: Journal) -> View:
         """Return what the planner decides from; functions that are being imported come later."""
+        functions = journal.functions()
         running = {
             name: Running(
                 version=slot.version, bundle=slot.bundle, held=slot.held, fetched=slot.fetched
             )
-            for name, slot in self._imported()
+            for name, slot in self.whole().items()
+            if name in functions
         }
         return View(
             running=running,
-            functions=journal.functions(),
+            functions=functions,
             failures=self.failures,
             floor=self._floors(),
             now=time.monotonic(),
@@ -192,9 +194,12 @@ class Follower:
             and state.live.bundle != deployed.digests.get(name)
         )
 
-    def whole(self) -> dict[str, Slot]:
+    def whole(self) -> Mapping[str, Slot]:
         """Return the functions of this process, those of half-imported modules left out."""
-        return dict(self._imported())
+        slots, half = self._registry.slots(), self._half_imported()
+        if not half:
+            return slots
+        return {name: slot for name, slot in slots.items() if slot.function.__module__ not in half}
 
     def pending(self) -> Mapping[str, int]:
         """Return function → version that is prepared, and waits for `apply`."""
@@ -209,17 +214,18 @@ class Follower:
                 return {}
         return {c.function: c.version or SHIPPED for c in move.changes}
 
-    def _imported(self) -> Iterator[tuple[str, Slot]]:
-        """Yield the slots whose modules are whole: a version bound to half a one lacks names."""
-        self.waits_for_import = False
+    def _half_imported(self) -> frozenset[str]:
+        """Return the modules that are not whole: a version bound to half a one lacks names.
+
+        One whose import takes long is running its program.
+        """
         now = time.monotonic()
-        for name, slot in self._registry.slots().items():
-            if not is_importing(slot.function):
-                self._importing.pop(name, None)
-            elif now - self._importing.setdefault(name, now) < IMPORT_PATIENCE_S:
-                self.waits_for_import = True
-                continue
-            yield name, slot
+        found = filter(is_importing, self._registry.modules)
+        self._importing = {module: self._importing.get(module, now) for module in found}
+        half = (m for m, since in self._importing.items() if now - since < IMPORT_PATIENCE_S)
+        modules = frozenset(half)
+        self.waits_for_import = bool(modules)
+        return modules
 
     def _move(
         self, journal: Journal, view: View, changes: Sequence[Change], releases: Sequence[Release]

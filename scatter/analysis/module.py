@@ -14,7 +14,7 @@ Invariants
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 
 from scatter.analysis.classes import ClassText, without_methods
@@ -150,8 +150,15 @@ class ModuleSource:
 
     def function_at(self, line: int, qualname: str) -> FunctionSource | None:
         """Return the function whose first line (of its first decorator) is `line`."""
-        found = [f for f in self.functions.values() if f.line == line]
+        found = self._by_line.get(line, ())
         return next((f for f in found if f.qualname == qualname), found[0] if found else None)
+
+    @cached_property
+    def _by_line(self) -> Mapping[int, Sequence[FunctionSource]]:
+        found: dict[int, list[FunctionSource]] = {}
+        for function in self.functions.values():
+            found.setdefault(function.line, []).append(function)
+        return found
 
     def inner_function(self, line: int, name: str) -> FunctionSource | None:
         """Return the function inside another one whose first line is `line`.

@@ -13,17 +13,31 @@ def same_code(one: str, other: str) -> bool:
     if one == other:
         return True
     try:
-        return _dump(one) == _dump(other)
+        return _same(_tree(one), _tree(other))
     except SyntaxError:
         return False
 
 
+def _same(one: object, other: object) -> bool:
+    """Return whether two trees are the same; most that are not differ soon."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, ast.AST):
+        return all(
+            _same(getattr(one, name, None), getattr(other, name, None)) for name in one._fields
+        )
+    if isinstance(one, list):
+        assert isinstance(other, list)
+        return len(one) == len(other) and all(map(_same, one, other))
+    return repr(one) == repr(other)  # 0.0 is not -0.0
+
+
 def tree_text(source: str) -> str:
     """Return what two pieces of the same code have in common, on the running Python."""
-    return _dump(source)
+    return ast.dump(_tree(source))
 
 
-@lru_cache(maxsize=512)
-def _dump(source: str) -> str:
-    """Return the tree of a definition as text, without positions."""
-    return ast.dump(parse_definition(source))
+@lru_cache(maxsize=8)  # a text is compared with several, one after the other; trees are large
+def _tree(source: str) -> ast.AST:
+    """Return the tree of a definition; nobody changes it."""
+    return parse_definition(source)

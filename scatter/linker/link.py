@@ -150,8 +150,8 @@ class _Linking:
         own = self._bundle.parts[0]
         if place is None or place.skip != self._bundle.skip or base.future != own.future:
             return False
-        same = same_code(place.source, self._bundle.source)
-        return same and all(need.verdict == "live" for need in decision.needs.values())
+        all_live = all(need.verdict == "live" for need in decision.needs.values())
+        return all_live and same_code(place.source, self._bundle.source)
 
     def _as_deployed(self, deployed: FunctionType, decision: Decision) -> Linked:
         """Return the version as the deployed code itself: it keeps whatever was made of it."""
