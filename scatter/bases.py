@@ -11,6 +11,7 @@ Not here: analysis (`scatter.analysis`), notebooks (they have no module source).
 
 from __future__ import annotations
 
+import contextlib
 import os.path
 import sys
 import time
@@ -70,10 +71,16 @@ class Base:
                         track_all=self.track_all,
                         gently=True,
                     )
-                    self._source.settle()
                 except SourceError:
                     return None
+                _unsettled.append(self)
             return self._source
+
+    def settle(self) -> None:
+        """Let go of what linking the first functions did not need; see `ModuleSource.settle`."""
+        with self._lock:
+            if self._source is not None:
+                self._source.settle()
 
     def is_source_of(self, code: CodeType) -> bool:
         """Return whether compiling the text gives this very code."""
@@ -104,7 +111,18 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 _MAINS = ("__main__", "__mp_main__")
 """What the main module is called, and what in processes that multiprocessing spawns."""
 _bases: dict[str, Base | None] = {}
+_unsettled: list[Base] = []
 _began = time.time()
+
+
+def settle() -> None:
+    """Read what is left of the modules that were read lately, and let go of their trees.
+
+    It takes as long as linking a hundred functions, so whoever links does it afterwards.
+    """
+    while _unsettled:
+        with contextlib.suppress(IndexError):  # another thread took the last one
+            _unsettled.pop().settle()
 
 
 def base_of(function: FunctionType) -> Base | None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from scatter import apply, verbs
 from scatter.analysis import FunctionSource, ModuleSource
 from scatter.apply import Prepared
-from scatter.bases import base_of, deployed_code
+from scatter.bases import base_of, deployed_code, settle
 from scatter.bundle.build import Built, build_function
 from scatter.commit import head_commit
 from scatter.config import Settings, resolve
@@ -173,6 +173,12 @@ class Client:
 
     def _build(self, slot: Slot, secrets: bool) -> Built:
         """Return the bundle of the deployed code of a slot: from its file, else captured."""
+        try:
+            return self._made(slot, secrets)
+        finally:
+            settle()
+
+    def _made(self, slot: Slot, secrets: bool) -> Built:
         function = slot.shipped.target
         assert isinstance(function, FunctionType)
         base = base_of(slot.function)
@@ -323,6 +329,7 @@ class Client:
     def _prepare(self, change: Change, registry: Registry) -> Prepared:
         asked, lookup = apply.wanted(registry, self.journal, [change])
         prepared = apply.prepare(registry, asked, lookup)
+        settle()
         if prepared.refusals:
             refusal = prepared.refusals[0]
             raise Refused(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from scatter import bases
 from scatter.errors import ScatterError
 from scatter.log import Journal
 from scatter.model import Release
@@ -121,6 +122,8 @@ class Course:
 
     def finish(self, journal: Journal, *, is_good: bool) -> None:
         """Do what nobody waits for: the rest of what was deployed, and keeping what is good."""
+        with lifecycle.WORKING:
+            bases.settle()
         self.deployed.look_up(journal.store, journal.ledger.sequence, self._whole, settled=is_good)
         if self._cache:
             names = frozenset(self._registry.slots())
