@@ -8,9 +8,7 @@ import scatter
 
 price = scatter.get("price")
 scatter_agent.start(application="worker")
-asked = 0
 
-for line in sys.stdin:
+for asked, line in enumerate(sys.stdin, 1):
     scatter_agent.look(10)  # not needed; so that an answer here never is of a moment before
-    asked += 1
     print(f"{price('coffee', int(line)):.2f}, answer {asked}", flush=True)
