@@ -32,6 +32,7 @@ from scatter.server import ping, runtime_dir
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY", "VERSIONING")),
     ROOT / "examples/shop/README.md",
 ]
 SOURCES = sorted([*(ROOT / "scatter").rglob("*.py"), *(ROOT / "agent").rglob("*.py")])
