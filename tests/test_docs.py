@@ -33,7 +33,7 @@ PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY", "VERSIONING")),
-    ROOT / "examples/shop/README.md",
+    *sorted((ROOT / "examples").rglob("README.md")),
 ]
 SOURCES = sorted([*(ROOT / "scatter").rglob("*.py"), *(ROOT / "agent").rglob("*.py")])
 CODE = re.compile(r"[a-z]+(-[a-z]+)*")

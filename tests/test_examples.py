@@ -111,13 +111,6 @@ def test_an_example_needs_no_server_and_has_a_namespace_of_its_own(name: str) ->
     assert set(settings) == {"scatter", "example"}
 
 
-@pytest.mark.parametrize("page", sorted(EXAMPLES.rglob("README.md")), ids=lambda p: p.parent.name)
-def test_every_link_of_a_page_points_at_a_file(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
-
-    assert not [link for link in links if "://" not in link and not (page.parent / link).exists()]
-
-
 def test_dev_py_runs_an_example_with_a_watcher_and_ends_both(
     redis_url: str, namespace: str, tmp_path: Path
 ) -> None:

@@ -241,7 +241,7 @@ def test_the_wheel_works_alone_in_a_clean_environment(installed: Installed) -> N
             file = installed.project / "pricing.py"
             for text in (PRICING, PRICING.replace("10", "11")):
                 file.write_text(text)
-                assert "price" in installed.run("scatter", "push", "pricing.py")
+                installed.run("scatter", "push", "pricing.py")
             file.write_text(PRICING)
             assert installed.python(PULL).strip() == "11 2"
         finally:
