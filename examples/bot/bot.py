@@ -30,4 +30,7 @@ async def talk(host: str, port: int) -> None:
 
 if __name__ == "__main__":
     scatter_agent.start(application="bot")
-    asyncio.run(talk(sys.argv[1], int(sys.argv[2])))
+    try:
+        asyncio.run(talk(sys.argv[1], int(sys.argv[2])))
+    except KeyboardInterrupt:
+        pass

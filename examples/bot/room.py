@@ -17,6 +17,7 @@ class Room:
         """Open nobody's room; `serve` opens it."""
         self.present: set[asyncio.StreamWriter] = set()
         self.came = asyncio.Event()
+        self.empty = asyncio.Event()
 
     async def serve(self) -> asyncio.Server:
         """Open the room on a free port of this machine."""
@@ -25,13 +26,18 @@ class Room:
     async def welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hand on what a newcomer says, until it leaves."""
         self.present.add(writer)
+        self.empty.clear()
         self.came.set()
         try:
             while line := await reader.readline():
                 self.say(**json.loads(line))
+        except ConnectionError:
+            pass  # it left in the middle of a word
         finally:
             self.present.discard(writer)
             writer.close()
+            if not self.present:
+                self.empty.set()
 
     def say(self, who: str, text: str) -> None:
         """Say something to everybody, and to the terminal."""
@@ -58,6 +64,8 @@ async def main(pause_s: float) -> None:
         if bot.returncode is None:
             bot.terminate()
         await bot.wait()
+        if room.present:
+            await room.empty.wait()
 
 
 if __name__ == "__main__":
