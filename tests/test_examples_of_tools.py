@@ -405,3 +405,17 @@ def test_neovim_leaves_files_of_other_projects_alone(project: Project, tmp_path:
 
 def test_the_compose_file_is_one_to_compose() -> None:
     valid("vendor.compose-spec", EXAMPLES / "containers" / "compose.yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["daemonset.yaml", "sidecar.yaml"])
+def test_the_manifests_are_what_kubernetes_takes(name: str) -> None:
+    schemas = pytest.importorskip(
+        "kubernetes_validate", reason="100 MB of schemas: .venv/bin/nox -s manifests"
+    )
+    documents = [*yaml.safe_load_all((EXAMPLES / "containers" / name).read_text("utf-8"))]
+    for document in documents:
+        schemas.validate(document, schemas.latest_version(), strict=True)
+        document["spec"]["replica"] = document["spec"].pop("replicas", 1)
+        with pytest.raises(schemas.ValidationError):
+            schemas.validate(document, schemas.latest_version(), strict=True)
