@@ -231,6 +231,8 @@ def test_the_wheel_works_alone_in_a_clean_environment(installed: Installed) -> N
     stated = re.search(r"(\d+) MB on disk", (ROOT / "README.md").read_text("utf-8"))
     assert stated is not None
     assert installed.size_mb() == pytest.approx(int(stated[1]), rel=0.15)
+    wheel_mb = installed.wheel.stat().st_size / 1e6
+    assert f"a wheel of {wheel_mb:.1f} MB" in (ROOT / "README.md").read_text("utf-8")
 
     installed.install("[local]")
     command = [str(installed.bin / "scatter"), "server"]
@@ -246,3 +248,33 @@ def test_the_wheel_works_alone_in_a_clean_environment(installed: Installed) -> N
             assert installed.python(PULL).strip() == "11 2"
         finally:
             server.terminate()
+
+
+USES = """\
+import scatter
+import scatter_agent
+
+
+@scatter.track
+def price(item: str) -> int:
+    return 10
+
+
+reveal_type(price("tea"))
+reveal_type(scatter_agent.start())
+price(1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("installed", PYTHONS[:1], indirect=True)
+def test_type_checkers_take_the_types_of_the_installed_wheel(installed: Installed) -> None:
+    (installed.project / "uses.py").write_text(USES)
+    python = str(installed.bin / "python")
+    command = (sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "uses.py")
+    said = _output(*command, may_fail=True, cwd=installed.project)
+
+    revealed = re.findall(r'Revealed type is "(?:builtins\.)?([\w.]+)"', said)
+    assert revealed == ["int", "scatter_agent.agent.Agent"], said
+    (error,) = re.findall(r"error: .*", said)
+    assert 'incompatible type "int"; expected "str"' in error
