@@ -9,6 +9,7 @@
     python3 dev.py corpus [ARGS...]  replace all functions of foreign packages, run their tests
     python3 dev.py docs              build the documentation as a site, into site/
     python3 dev.py run ARGS...       run the scatter command
+    python3 dev.py example [NAME]    run an example, and push what you save in it
     python3 dev.py setup             only make .venv
 
 It makes .venv beside itself, installs what is needed, and runs. Standard library only.
@@ -170,6 +171,30 @@ def run(arguments: list[str]) -> int:
     return become("scatter", *arguments)
 
 
+def example(arguments: list[str]) -> int:
+    """Run what an example's pyproject.toml says, in its folder, with a watcher over it."""
+    import tomllib  # older Pythons meet this file too, and are told so
+
+    found = {file.parent.name: file for file in (ROOT / "examples").glob("*/pyproject.toml")}
+    if len(arguments) != 1 or arguments[0] not in found:
+        print(f"Expected one of: {', '.join(sorted(found))}. See examples/README.md.")
+        return 2
+    file = found[arguments[0]]
+    command = tomllib.loads(file.read_text("utf-8"))["tool"]["example"]["run"].split()
+    path = f"{PYTHON.parent}{os.pathsep}{os.environ['PATH']}"
+    program = str(shutil.which(command[0], path=path))
+    watcher = subprocess.Popen([PYTHON.parent / "scatter", "watch"], cwd=file.parent)
+    running = subprocess.Popen([program, *command[1:]], cwd=file.parent)
+    try:
+        return running.wait()
+    except KeyboardInterrupt:
+        running.wait()  # the terminal has told it too
+        return 0
+    finally:
+        watcher.terminate()
+        watcher.wait()
+
+
 def only_set_up(_: list[str]) -> int:
     """Do nothing more."""
     print(f"Ready: {PYTHON}")
@@ -185,6 +210,7 @@ COMMANDS = {
     "corpus": corpus,
     "docs": docs,
     "run": run,
+    "example": example,
     "setup": only_set_up,
 }
 

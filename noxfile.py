@@ -40,6 +40,13 @@ def vectors(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def manifests(session: nox.Session) -> None:
+    """Put the examples' manifests to the schemas of Kubernetes, 100 MB of them."""
+    session.install("-e", ".[dev]", "kubernetes-validate>=1.30")
+    session.run("pytest", "-m", "slow", "-q", "tests/test_examples_of_tools.py", "-k", "manifests")
+
+
+@nox.session(python="3.11")
 def lint(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     for command in ("ruff check .", "ruff format --check .", "mypy", "pyright", "lint-imports"):

@@ -16,6 +16,11 @@ PAGES = [
     ROOT / "examples/shop/README.md",
     *sorted(DOCS.rglob("*.md")),
 ]
+BESIDE = [
+    *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY", "VERSIONING")),
+    *sorted({*(ROOT / "examples").rglob("README.md")} - {*PAGES}),
+]
+"""Pages that are no part of the site; what they show is run by tests of their own."""
 _FENCE = re.compile(r"^(?:<!-- ([^\n]*?) -->\n)?^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 

@@ -18,7 +18,7 @@ from types import ModuleType
 
 import click
 import pytest
-from pages import PAGES, REFERENCE, blocks, rows
+from pages import BESIDE, PAGES, REFERENCE, blocks, rows
 from scatter_agent.commands.app import cli as agent_cli
 from scatter_agent.plan import MAX_RETRY_S, RETRIED, RETRY_S
 from scatter_agent.tell import tell
@@ -245,7 +245,7 @@ def test_every_log_event_is_listed_with_its_level_and_fields() -> None:
 # links and commands -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *BESIDE], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_points_at_a_file(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
     relative = [link for link in links if "://" not in link and not link.startswith("mailto:")]
@@ -287,7 +287,7 @@ def commands_of(block: str) -> Iterator[tuple[str, list[str]]]:
             yield match[1], shlex.split(match[2])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *BESIDE], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_on_a_page_parses(page: Path, project: Path) -> None:
     found = [found for block in blocks(page, "console") for found in commands_of(block)]
 
@@ -356,7 +356,7 @@ def test_dev_py_refuses_a_command_that_it_does_not_have() -> None:
     assert "dev.py demo" in done.stdout
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *BESIDE], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_dev_py_command_on_a_page_exists(page: Path) -> None:
     found = re.findall(r"dev\.py (\w+)", page.read_text("utf-8"))
 
