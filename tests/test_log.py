@@ -951,8 +951,11 @@ def test_a_wrong_snapshot_hint_costs_time_only(store: MemoryStore, wrong: int) -
     "damage", [lambda _: None, lambda _: b"", lambda data: data[:-1], lambda data: data + b"x"]
 )
 def test_a_damaged_or_lost_snapshot_costs_time_only(
-    store: MemoryStore, damage: Callable[[bytes], bytes | None]
+    store: MemoryStore,
+    damage: Callable[[bytes], bytes | None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(journal, "SNAPSHOT_EVERY", 200)
     writer = Journal(store)
     for _ in range(300):
         push(writer, "f")
@@ -1043,7 +1046,10 @@ def test_a_race_lost_a_hundred_times_is_given_up_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one journal", "a journal each"])
-def test_releases_of_many_threads_all_land_in_one_chain(store: MemoryStore, shared: bool) -> None:
+def test_releases_of_many_threads_all_land_in_one_chain(
+    store: MemoryStore, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "SNAPSHOT_EVERY", 100)
     one = Journal(store)
 
     def work(number: int) -> None:

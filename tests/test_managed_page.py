@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from pages import DOCS
 
-from scatter.errors import StoreRefused
 from scatter.server import EmbeddedServer
 from scatter.store.redis import RedisStore
 
@@ -33,10 +31,16 @@ def test_without_config_and_acl_releases_are_read_and_the_log_is_polled(
     store.close()
 
 
-def test_without_client_there_is_no_connection(own_server: Callable[..., EmbeddedServer]) -> None:
+def test_without_client_nothing_is_missing_but_names(
+    own_server: Callable[..., EmbeddedServer],
+) -> None:
     server = own_server(*refusing("CLIENT"))
     store = RedisStore(server.url, "shop")
+    bell = store.doorbell()
 
-    with pytest.raises(StoreRefused, match="CLIENT"):
-        store.read(0)
-    assert "| `CLIENT SETNAME` | scatter cannot connect |" in PAGE
+    bell.listen()
+    assert bell.works
+    assert store.append(1, b"entry", {})
+    assert bell.wait(5).log
+    assert "| `CLIENT SETNAME` | connections have no names" in PAGE
+    store.close()

@@ -27,7 +27,7 @@ from scatter.names import SHIPPED
 from scatter.store.port import Hints, Store
 from scatter.trust import PositionKeeper, Signer, Unsigned, Verifier
 
-SNAPSHOT_EVERY = 256
+SNAPSHOT_EVERY = 64
 """Releases between two snapshots, or as many as there are functions, whichever is more."""
 _TRIES = 100
 _BATCH_BYTES = 64 << 20

@@ -35,7 +35,6 @@ class Dialer:
         self,
         url: str,
         *,
-        name: str,
         connect_timeout_s: float,
         reply_timeout_s: float,
         access: Access = NO_ACCESS,
@@ -46,7 +45,6 @@ class Dialer:
 
         Args:
             url: `redis://`, `rediss://` or `unix://`.
-            name: Client name, as `CLIENT LIST` shows it.
             connect_timeout_s: How long connecting may take.
             reply_timeout_s: How long a reply may take.
             access: Log-in and certificates beside the URL.
@@ -57,7 +55,7 @@ class Dialer:
             UsageError: The URL is malformed, or a file of `access` cannot be used.
 
         """
-        ours = {"client_name": name, "socket_timeout": reply_timeout_s, **_plain()}
+        ours: dict[str, Any] = {"socket_timeout": reply_timeout_s, **_plain()}
         ours["socket_connect_timeout"] = connect_timeout_s
         if url.startswith("unix://"):
             del ours["socket_connect_timeout"]

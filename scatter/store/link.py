@@ -90,7 +90,6 @@ class Link:
         self._route = route or route_to(
             url,
             key,
-            name=name,
             access=access,
             connect_timeout_s=connect_timeout_s,
             reply_timeout_s=reply_timeout_s,
@@ -99,6 +98,8 @@ class Link:
         self._checked_at = 0.0
         self._lock = ForkSafeLock()
         self._connection: Any = None
+        self._name = name
+        self._greeting: tuple[Command, ...] = ()  # what goes before the first commands
         self._meter: meter.Meter
         self._pid = 0
         self._pushes: dict[tuple[str, str], None] = {}
@@ -188,9 +189,10 @@ class Link:
     def _exchange(self, commands: Sequence[Command], lenient: Container[int]) -> list[Any]:
         connection = self._connected()
         self._meter.left = meter.MAX_ANSWER_BYTES
+        greeting = self._greeted()
         try:
-            _send(connection, commands)
-            replies = _replies(connection, len(commands))
+            _send(connection, [*greeting, *commands])
+            replies = _replies(connection, len(greeting) + len(commands))[len(greeting) :]
         except _BROKEN as error:
             self.close()
             raise self._faults(error) from error
@@ -219,8 +221,17 @@ class Link:
             self.database = int(getattr(connection, "db", 0) or 0)
             self._connection, self._pid = connection, os.getpid()
             self.generation += 1
+            self._greeting = (("CLIENT", "SETNAME", self._name),)
             self._checked_at = time.monotonic()
         return self._connection
+
+    def _greeted(self) -> tuple[Command, ...]:
+        """Return what is to be sent before the first commands.
+
+        How it is answered matters to nobody: some providers refuse `CLIENT`.
+        """
+        greeting, self._greeting = self._greeting, ()
+        return greeting
 
     def _has_strayed(self, every_s: float) -> bool:
         """Leave a server that is not the right one any more; return whether it was left.
@@ -258,8 +269,11 @@ class Link:
         with self._lock:
             connection = self._connected()
             self._meter.left = meter.MAX_ANSWER_BYTES
+            greeting = self._greeted()
             try:
-                _send(connection, [*commands, ("PING", mark)])
+                _send(connection, [*greeting, *commands, ("PING", mark)])
+                for _ in greeting:
+                    _reply(connection)
                 replies = [_reply(connection)]
                 while replies[-1] != mark:
                     replies.append(_reply(connection))

@@ -161,7 +161,7 @@ class _Sentinels:
         host, port = node
         login = {"username": None, "password": None, **self._group.sentinel_login}
         sentinel = self._dial(
-            host=host, port=port, db=0, protocol=2, client_name=None, **login,
+            host=host, port=port, db=0, protocol=2, **login,
             socket_timeout=SENTINEL_TIMEOUT_S, socket_connect_timeout=SENTINEL_TIMEOUT_S,
         )  # fmt: skip
         try:
