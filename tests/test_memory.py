@@ -22,7 +22,7 @@ import pytest
 from linking import Lab, wanted_from
 
 import scatter
-from scatter import apply, client
+from scatter import apply, bases, client
 from scatter.apply import Prepared, Wanted
 from scatter.bundle.build import build
 from scatter.registry import REGISTRY
@@ -731,6 +731,7 @@ def test_a_process_keeps_no_syntax_trees(lab: Lab) -> None:
     filler = "".join(f"def g{n}(x): return x\n" for n in range(300))
     program = lab.module(HEAD + filler + "@scatter.track\ndef f(): return 1\n")
     program.push(program.edit("return 1", "return g1(2)"), "f")
+    bases.settle()  # as agents and clients do after each step
     del program._project.texts[program.name]
     gc.collect()
     assert not [o for o in gc.get_objects() if isinstance(o, ast.Module) and len(o.body) > 300]

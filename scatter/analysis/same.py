@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
 
 from scatter.analysis.reading import parse_definition
 
@@ -13,7 +12,7 @@ def same_code(one: str, other: str) -> bool:
     if one == other:
         return True
     try:
-        return _same(_tree(one), _tree(other))
+        return _same(parse_definition(one), parse_definition(other))
     except SyntaxError:
         return False
 
@@ -34,10 +33,4 @@ def _same(one: object, other: object) -> bool:
 
 def tree_text(source: str) -> str:
     """Return what two pieces of the same code have in common, on the running Python."""
-    return ast.dump(_tree(source))
-
-
-@lru_cache(maxsize=8)  # a text is compared with several, one after the other; trees are large
-def _tree(source: str) -> ast.AST:
-    """Return the tree of a definition; nobody changes it."""
-    return parse_definition(source)
+    return ast.dump(parse_definition(source))
