@@ -5,7 +5,8 @@
 A page marks the place: `<!-- measured: NAME NAME -->` and, after it, `<!-- end of measured -->`.
 Without names it is all. `<!-- simulated: NAME -->`, with the same end, is for tables that
 `simulate` reckons from what was measured. Between `<!-- drawn -->` and `<!-- end of drawn -->` come
-the pictures that there are. `benchmarks/results/latest.md` is made whole.
+the pictures that there are, and between `<!-- in short -->` and `<!-- end of in short -->` the few
+rows of `SHORT`. `benchmarks/results/latest.md` is made whole.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from pathlib import Path
 
 from benchmarks import NAMES
 from benchmarks.results import RESULTS, Result, read
-from benchmarks.table import curves_table, rows_table
+from benchmarks.table import curves_table, rows_table, table
 
 ROOT = Path(__file__).parent.parent
 _NAMES = "README.md", "docs/performance.md", "docs/comparison.md", "docs/scale.md"
 PAGES = [ROOT / name for name in _NAMES]
 _SIMULATED = re.compile(r"(<!-- simulated: (\w+) -->\n).*?(<!-- end of measured -->)", re.DOTALL)
+_SHORT = re.compile(r"(<!-- in short -->\n).*?(<!-- end of in short -->)", re.DOTALL)
 _PICTURES = re.compile(r"(<!-- drawn -->\n).*?(<!-- end of drawn -->)", re.DOTALL)
 _PLACE = re.compile(r"(<!-- measured:([^>]*)-->\n).*?(<!-- end of measured -->)", re.DOTALL)
 
@@ -59,9 +61,27 @@ def fill(text: str, results: list[Result]) -> str:
     drawn = [f for name in NAMES if (f := RESULTS / f"{name}.svg").exists()]
     pictures = "\n".join(f"![{f.stem}](../{f.relative_to(ROOT)})\n" for f in drawn)
     text = _PICTURES.sub(lambda found: f"{found[1]}{pictures}{found[2]}", text)
+    text = _SHORT.sub(lambda found: f"{found[1]}{short(results)}\n{found[2]}", text)
     return _PLACE.sub(
         lambda found: f"{found[1]}{_tables(found[2].split(), results)}{found[3]}", text
     )
+
+
+SHORT: tuple[tuple[str, str, str], ...] = ()
+"""Rows for those in a hurry: benchmark, what it measured there, and how to say that."""
+
+
+def short(results: list[Result]) -> str:
+    """Return the table of `SHORT`, of the rows that there are."""
+    rows = {(result.name, row.what): row for result in reversed(results) for row in result.rows}
+    lines = []
+    for name, what, said in SHORT:
+        row = rows.get((name, what))
+        if row is not None:
+            ratio = f"{row.ratio:.2f}×" if row.ratio is not None else ""
+            against = f"{row.against} ({row.show(row.floor.p50)})" if row.floor else row.against
+            lines.append((said, row.show(row.sample.p50), against, ratio))
+    return table(("", "p50", "against", "ratio"), lines)
 
 
 def _tables(names: list[str], results: list[Result]) -> str:
