@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @as_json
 @click.pass_context
 def drift_(ctx: click.Context, names: tuple[str, ...], revision: str, as_json: bool) -> None:
-    """List functions that are live and not in git, since when and by whom.
+    """List what is live and not in git, since when and by whom.
 
     Of all, or of NAMES. Fails with 1 if there is one, with 4 if there is none but not all could be
     compared: for CI. `scatter patch` brings them into the working tree.

@@ -33,7 +33,9 @@ def undo_(
     wait_s: float,
     as_json: bool,
 ) -> None:
-    """Take back my last release: what was live before it is live again.
+    """Take back my last release.
+
+    What was live before it is live again.
 
     Mine are those by the author that `scatter config` shows. Once more takes back the one before.
     `scatter rollback` takes back the newest release, whoever made it.
