@@ -35,10 +35,9 @@ def undo_(
 ) -> None:
     """Take back my last release.
 
-    What was live before it is live again.
-
-    Mine are those by the author that `scatter config` shows. Once more takes back the one before.
-    `scatter rollback` takes back the newest release, whoever made it.
+    What was live before it is live again. Mine are those by the author that `scatter config` shows.
+    Once more takes back the one before. `scatter rollback` takes back the newest release, whoever
+    made it.
 
     \b
     scatter undo
