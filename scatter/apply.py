@@ -194,8 +194,8 @@ class _Preparation:
         while len(self._begun) < len(self._todo):
             waiting = [name for name in self._todo if name not in self._begun]
             for name in sorted(waiting, key=_is_method):  # a new class comes before its methods
-                self._prepare(self._todo[name])
                 rest.take()
+                self._prepare(self._todo[name])
         _Signatures(self._registry, self._after, self._linked).check(self._refuse_late)
         fetched = {n: f for n, f in self._fetched.items() if n in self._linked}
         return Prepared(
