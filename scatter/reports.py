@@ -82,6 +82,23 @@ def _checked(record: type, body: dict[str, Any]) -> dict[str, Any]:
 
 def read_reports(store: Store) -> list[ProcessReport]:
     """Return the reports of all live processes, by application, host and pid."""
-    found = (read_report(data) for data in store.reports().values())
-    reports = [report for report in found if report is not None]
-    return sorted(reports, key=lambda r: (r.application, r.host, r.pid))
+    return Reader().read(store)
+
+
+class Reader:
+    """Reads the reports again and again; what has not changed is not parsed anew."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[bytes, ProcessReport | None]] = {}
+
+    def read(self, store: Store) -> list[ProcessReport]:
+        """Return what `read_reports` does."""
+        last, found = self._last, store.reports()
+        self._last = {
+            process: last[process]
+            if process in last and last[process][0] == data
+            else (data, read_report(data))
+            for process, data in found.items()
+        }
+        reports = [report for _, report in self._last.values() if report is not None]
+        return sorted(reports, key=lambda r: (r.application, r.host, r.pid))
