@@ -33,8 +33,8 @@ def state(name: str, version: int | None = 2, *, sequence: int = 5) -> FunctionS
 
 
 def process(pid: int = 1, *, sequence: int = 5, **fields: Any) -> ProcessReport:
-    fields = {"state": "ready", "application": "shop", "python": "3.12.1", **fields}
-    return ProcessReport(id=str(pid), host="web", pid=pid, sequence=sequence, **fields)
+    known = {"host": "web", "state": "ready", "application": "shop", "python": "3.12.1"}
+    return ProcessReport(id=str(pid), pid=pid, sequence=sequence, **known | fields)
 
 
 def refusal(function: str, version: int = 2) -> Refusal:

@@ -32,6 +32,7 @@ _COMMANDS = {
     "patch": "drift",
     "explain": "explain",
     "status": "status",
+    "top": "top",
     "keys": "keys",
     "config": "read",
     "acl": "acl",
