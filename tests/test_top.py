@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from shells import Shell
-from support import signed, wait_until
+from support import ROOT, signed, wait_until
 from terminals import on_terminal
 from test_fleet import process, refusal, state
 from textual.pilot import Pilot
@@ -630,3 +630,23 @@ def test_a_follower_and_the_screen_end_together(log: tuple[Releases, Actions]) -
 
     asyncio.run(run())
     wait_until(lambda: "scatter-follower" not in {t.name for t in threading.enumerate()}, "its end")
+
+
+# the picture ------------------------------------------------------------------------------
+
+
+def test_the_picture_in_the_documents_is_what_its_generator_draws() -> None:
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import generate_top
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    kept = generate_top.PICTURE.read_text("utf-8")
+    drawn = asyncio.run(generate_top.draw())
+
+    # its texts: colours and measures are textual's, and may change with it
+    assert generate_top.text_of(kept) == generate_top.text_of(drawn), (
+        "run: python docs/generate_top.py"
+    )
+    assert "pricing:score" in generate_top.text_of(kept)
+    assert not re.search(r"(?:src|href|url)\W+https?:", kept), "nothing is loaded from elsewhere"

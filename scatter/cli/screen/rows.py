@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scatter.cli.output import ago, fitted, number_of, who
+from scatter.cli.output import ago, fitted, number_of, short
 from scatter.fleet import Alike, Fleet, Share, Spread, names_of
 from scatter.model import ProcessReport
 from scatter.names import printable
@@ -69,7 +69,7 @@ def _function_line(spread: Spread, now: datetime) -> Line:
         number_of(state.version),
         spread.running(),
         spread.said(),
-        who(state.author),
+        short(state.author.partition("@")[0], 12),  # the details have all of it
         ago(state.time, now),
     )
     return Line(spread.name, tuple(map(printable, cells)))
