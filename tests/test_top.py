@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import subprocess
@@ -224,7 +225,7 @@ async def test_before_anything_was_seen_it_says_what_it_waits_for() -> None:
         await shown.until("Asking…")
         shown.fed.tell(View(error="Nobody answers.", failing_since=NOW.timestamp()))
         text = await shown.until("Nobody answers.")
-        assert "last known" not in text
+        assert "Nothing is known yet; trying since" in text
         shown.fed.tell(seen())
         await shown.until("No process has reported.")
 
@@ -474,6 +475,20 @@ def test_of_the_deployed_code_there_is_no_diff_and_nothing_to_go_back_to(
         actions.rollback("m:f", seen_state)
 
 
+def test_what_the_signer_has_to_say_is_said_once_with_what_was_done(
+    log: tuple[Releases, Actions],
+) -> None:
+    releases, _ = log
+    name = releases.journal.ledger.namespace
+    settings = Settings(redis_url=f"memory://{name}", namespace=name, author="ann")
+    actions = Actions(Client(settings, registry=Registry()), ["Made a key."])
+
+    seen_state, _ = actions.question("m:f")
+    assert actions.rollback("m:f", seen_state) == "Release 4: m:f v2. Made a key."
+    seen_state, _ = actions.question("m:f")
+    assert actions.rollback("m:f", seen_state) == "Release 5: m:f v3"
+
+
 def test_a_colleagues_text_in_a_diff_or_log_cannot_steer_the_terminal(
     log: tuple[Releases, Actions],
 ) -> None:
@@ -582,6 +597,21 @@ def test_with_redis_down_the_last_state_stays_and_it_goes_on_trying(
         terminal.type("\x1b")
         own_server()
         terminal.until_not("STALE")
+        terminal.type("q")
+        assert terminal.end() == 0
+
+
+def test_ctrl_z_gives_the_terminal_back_and_all_is_drawn_again(pushed: Shell) -> None:
+    with on_terminal(pushed, "top") as terminal:
+        terminal.until("pricing:score")
+        terminal.type("\x1a")
+        _, status = os.waitpid(terminal.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        wait_until(lambda: b"\x1b[?1049l" in terminal.written, "the terminal back")
+        before = len(terminal.written)
+
+        terminal.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: b"pricing:rank" in terminal.written[before:], "all rows again")
         terminal.type("q")
         assert terminal.end() == 0
 

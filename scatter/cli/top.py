@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scatter.cli.app import client_of, settings_of
+from scatter.cli.app import client_of, made_text, settings_of
 from scatter.errors import ScatterError, UsageError
 
 if TYPE_CHECKING:
-    from scatter.client import Client
+    from scatter.cli.screen.actions import Actions
 
 
 @click.command()
@@ -40,22 +40,25 @@ def top_(ctx: click.Context) -> None:
             "status --watch --json`."
         )
     from scatter.cli.follow import Follower
-    from scatter.cli.screen.actions import Actions
     from scatter.cli.screen.app import Top
 
     settings, watched = settings_of(ctx), client_of(ctx)
     store = watched.releases.journal.store
     title = f"scatter top: {settings.namespace} on {store.address}"
-    top = Top(title, lambda tell: Follower(watched.releases, tell), Actions(_acting(ctx)))
+    top = Top(title, lambda tell: Follower(watched.releases, tell), _actions(ctx))
     top.run()
     ctx.exit(top.return_code or 0)
 
 
-def _acting(ctx: click.Context) -> Client:
-    """Return another client for what keys ask for: it may ask for nothing on the terminal."""
+def _actions(ctx: click.Context) -> Actions:
+    """Return what keys ask for, with a client of its own that asks for nothing on the terminal."""
+    from scatter.cli.screen.actions import Actions
     from scatter.client import Client
+    from scatter.log import LazySigner
     from scatter.registry import Registry
 
-    client = Client(settings_of(ctx), registry=Registry())
+    notes: list[str] = []
+    signer = LazySigner(on_made=lambda own: notes.append(made_text(own)))
+    client = Client(settings_of(ctx), registry=Registry(), signer=signer)
     ctx.call_on_close(client.close)
-    return client
+    return Actions(client, notes)

@@ -86,8 +86,11 @@ def stale_text(view: View, now: datetime | None = None) -> list[str]:
     if view.error:
         since = datetime.fromtimestamp(view.failing_since, UTC)
         when = f"{since.astimezone():%H:%M:%S} ({ago(since.isoformat(), now)})"
-        known = " This is the last known state." if view.is_known else ""
-        found.append(f"STALE since {when}, trying again.{known} {view.error}")
+        if view.is_known:
+            what = f"STALE since {when}, trying again. This is the last known state."
+        else:
+            what = f"Nothing is known yet; trying since {when}."
+        found.append(f"{what} {view.error}")
     return found
 
 

@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 class Actions:
     """The verbs, on a connection of their own."""
 
-    def __init__(self, client: Client) -> None:
-        """Take a client that nobody else uses."""
+    def __init__(self, client: Client, notes: list[str] | None = None) -> None:
+        """Take a client that nobody else uses.
+
+        Args:
+            client: The client.
+            notes: What its signer has to say: each is said with what was done.
+
+        """
         self._client = client
+        self._notes = notes if notes is not None else []
 
     def diff(self, function: str) -> list[str]:
         """Return what the live version of a function changed, as lines of a unified diff.
@@ -100,4 +107,6 @@ class Actions:
         if release is None:
             return "Nothing changes: it is live already."
         now_live = number_of(release.changes[0].version)
-        return printable(f"Release {release.sequence}: {function} {now_live}")
+        notes, self._notes[:] = list(self._notes), []
+        done = f"Release {release.sequence}: {function} {now_live}"
+        return printable(". ".join([done, *notes]))

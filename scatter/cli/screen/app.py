@@ -68,6 +68,7 @@ class Top(App[None]):
         Binding("question_mark", "keys", "Keys", key_display="?"),
         Binding("escape", "board('unfilter')", "End the filter", show=False),
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
         Binding("ctrl+c", "end(130)", "Interrupt", show=False, priority=True),
     ]
 
@@ -104,6 +105,7 @@ class Top(App[None]):
         """Begin to follow."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._end_on(number)
+        self.app_resume_signal.subscribe(self, self._repaint)
         self._following = self._follow(lambda view: self.post_message(Seen(view)))
         self._following.__enter__()
 
@@ -113,6 +115,10 @@ class Top(App[None]):
             asyncio.get_running_loop().add_signal_handler(number, self.action_end, 128 + number)
         except (RuntimeError, ValueError):  # only the main thread can
             pass
+
+    def _repaint(self, _: object) -> None:
+        """Draw everything after Ctrl-Z and `fg`: the terminal has shown something else since."""
+        self.refresh(layout=True)
 
     async def on_unmount(self) -> None:
         """Let the thread end; it may be waiting for a store that does not answer."""
