@@ -16,6 +16,7 @@ import pytest
 from shells import Shell, finish
 from support import signed, wait_until
 from terminals import on_terminal
+from test_cli import Worker
 
 from scatter.cli.follow import Follower, View
 from scatter.model import ProcessReport, Refusal
@@ -75,6 +76,24 @@ def test_a_report_and_a_release_are_on_the_screen_by_themselves(
         terminal.until("pricing:score v2 refused: missing-import, in web:1")
         report(releases, process(2, functions=RUNNING | {"pricing:score": 2}, sequence=2))
         terminal.until("web:2 ")
+
+
+def test_what_a_real_process_takes_and_refuses_is_there_at_once(shell: Shell) -> None:
+    worker = Worker(shell)
+    try:
+        with on_terminal(shell, "status", "--watch", size=(120, 30)) as terminal:
+            terminal.until(f":{worker.process.pid} ")
+            assert shell.process("push", "--wait", "20").code == 0
+            terminal.until("1 process at release 1: 1 current")
+            assert re.search(r"^pricing:score +v1 +1/1 ", terminal.text, re.M)
+            shell.edit("x * RATE", "x * exchange_rates.today()")
+            shell.edit("import scatter\n", "import scatter\nimport exchange_rates\n")
+            assert shell.process("push", "--wait", "20").code == 4
+            terminal.until("pricing:score v2 refused: missing-import, in ")
+            assert shell.process("rollback", "--wait", "20").code == 0
+            terminal.until_not("refused")
+    finally:
+        worker.end()
 
 
 def test_a_process_that_ends_leaves_the_screen(pushed: Shell, releases: Releases) -> None:
