@@ -354,3 +354,19 @@ def test_a_report_that_has_not_changed_is_not_parsed_again() -> None:
     assert second[0] is first[0]
     store.remove_report(one.id)
     assert [r.pid for r in reader.read(store)] == [2]
+
+
+def test_the_doorbell_alone_wakes_it_for_releases_and_for_reports_of_who_was_seen(
+    redis_url: str, namespace: str, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scatter.cli.follow.LOOK_S", 3600.0)
+    report(releases, process(1, functions=RUNNING))
+    store = RedisStore(redis_url, namespace)
+    views: list[View] = []
+    with Follower(Releases(signed(store), author="ann"), views.append):
+        wait_until(lambda: views and views[-1].fleet.reports, "the process")
+        report(releases, process(1, functions=RUNNING, state="stale"))
+        wait_until(lambda: views[-1].fleet.reports[0].state == "stale", "its report")
+        releases.renew()
+        wait_until(lambda: views[-1].fleet.tip == 1, "the release")
+    store.close()
