@@ -34,9 +34,10 @@ TAIL = f"""\
 
 ## JSON
 
-`--json` prints one document: `{{"schema": {SCHEMA}, "kind": KIND, KIND: …}}`. The number of the
-schema rises when a change could break a reader; new fields do not raise it. Data is on stdout,
-messages are on stderr. Nothing but a terminal gets colour, and none does under `NO_COLOR`.
+`--json` prints one document: `{{"schema": {SCHEMA}, "kind": KIND, KIND: …}}`; with `status --watch`
+one on a line for each change. The number of the schema rises when a change could break a reader;
+new fields do not raise it. Data is on stdout, messages are on stderr.
+Nothing but a terminal gets colour, and none does under `NO_COLOR`.
 """
 
 

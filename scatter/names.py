@@ -24,6 +24,13 @@ def function_name(module: str, qualname: str) -> str:
     return f"{module}:{qualname}" if module else qualname
 
 
+def number_of(version: int | None) -> str:
+    """Return a version for people: `v7`, `deployed`, `deleted`."""
+    if version is None:
+        return "deleted"
+    return f"v{version}" if version else "deployed"
+
+
 def split(name: str) -> tuple[str, str]:
     """Return (module, qualname) of a full name; module is empty where there is none."""
     module, colon, qualname = name.rpartition(":")

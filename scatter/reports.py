@@ -90,9 +90,26 @@ def read_reports(store: Store) -> list[ProcessReport]:
 
     The store knows whose a report is: one that gives the name of another process is none.
     """
-    found = (_of_process(name, read_report(data)) for name, data in store.reports().items())
-    reports = [report for report in found if report is not None]
-    return sorted(reports, key=lambda r: (r.application, r.host, r.pid))
+    return Reader().read(store)
+
+
+class Reader:
+    """Reads the reports again and again; what has not changed is not parsed anew."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[bytes, ProcessReport | None]] = {}
+
+    def read(self, store: Store) -> list[ProcessReport]:
+        """Return what `read_reports` does."""
+        last, found = self._last, store.reports()
+        self._last = {
+            process: last[process]
+            if process in last and last[process][0] == data
+            else (data, _of_process(process, read_report(data)))
+            for process, data in found.items()
+        }
+        reports = [report for _, report in self._last.values() if report is not None]
+        return sorted(reports, key=lambda r: (r.application, r.host, r.pid))
 
 
 def _of_process(name: str, report: ProcessReport | None) -> ProcessReport | None:

@@ -31,6 +31,7 @@ from scatter.errors import (
     UsageError,
 )
 from scatter.server import ServerFailed, ServerNotFound
+from scatter.workspace.edit import CannotBring
 
 EVIDENCE = {"function": "m:f", "version": 3, "hint": "Do this."}
 EXAMPLES: tuple[ScatterError, ...] = (
@@ -50,6 +51,7 @@ EXAMPLES: tuple[ScatterError, ...] = (
     ServerFailed("did not start"),
     NotStarted("nothing of that name", exit_code=127),
     SourceError("no Python", ("m.py", 3, 5, "def f(:")),
+    CannotBring("there is no file for it here"),
 )
 
 

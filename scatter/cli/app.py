@@ -32,6 +32,7 @@ _COMMANDS = {
     "patch": "drift",
     "explain": "explain",
     "status": "status",
+    "top": "top",
     "keys": "keys",
     "config": "read",
     "acl": "acl",
@@ -155,10 +156,14 @@ def ask_passphrase(path: Path) -> str | None:
 
 def _say_made(own: Any) -> None:
     """Say that a first key was made."""
-    click.echo(
+    click.echo(made_text(own), err=True)
+
+
+def made_text(own: Any) -> str:
+    """Return what there is to say of a key that was made."""
+    return (
         f"Made a key to sign releases with, and trusted it on this account: {own.path} "
-        f"({own.key.fingerprint})",
-        err=True,
+        f"({own.key.fingerprint})"
     )
 
 

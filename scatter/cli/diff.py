@@ -108,7 +108,7 @@ def diff_(
     one, other = sides.read(first, functions), sides.read(second, functions)
     if name and not {*one.bundles, *other.bundles} & {*functions}:
         raise not_there(functions[0], one, other)
-    found = list(_differences(functions, one, other))
+    found = list(differences(functions, one, other))
     if as_json:
         data_json("diffs", [_fields(difference) for difference in found])
     else:
@@ -124,7 +124,7 @@ def _defaults(old: str | None, new: str | None, first: str, second: str) -> tupl
     return old, new or (TREE if old == LIVE else LIVE)
 
 
-def _differences(functions: Sequence[str], old: Side, new: Side) -> Iterator[Difference]:
+def differences(functions: Sequence[str], old: Side, new: Side) -> Iterator[Difference]:
     """Yield what differs, of those functions that a side has and of which both can be told."""
     for function in functions:
         if function in old.unclear or function in new.unclear:

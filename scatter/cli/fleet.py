@@ -1,4 +1,4 @@
-"""The fleet on one screen: functions by version, processes, and what keeps them from it.
+"""The fleet on one screen, as lines: functions by version, processes, what keeps them from it.
 
 A fleet agrees about most things, so what is the same is said once: processes that are alike are
 one row, and of many functions those come first that do not run everywhere.
@@ -6,199 +6,106 @@ one row, and of many functions those come first that do not run everywhere.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from scatter.cli.output import Row, ago, data, note, number_of, say, table, who
+from scatter.cli.output import Row, ago, data, note_lines, number_of, say, table_lines, who
+from scatter.fleet import names_of
 
 if TYPE_CHECKING:
-    from scatter.model import FunctionState, ProcessReport
+    from scatter.fleet import Fleet
 
+NOBODY = "No process has reported. Does your application call scatter_agent.start()?"
 _NAMED = 3
 """How many processes a note names before it says how many more there are."""
 _FEW = 8
 """Processes up to this number get a row each."""
 _ROWS = 15
 """Rows of a table that fit on the screen with the others."""
+_LEAST = 3
 
 
-def show(
-    functions: Mapping[str, FunctionState],
-    reports: Sequence[ProcessReport],
-    tip: int,
-    *,
-    everything: bool = False,
-) -> None:
+def show(fleet: Fleet, *, everything: bool = False) -> None:
     """Print all of it.
 
     Args:
-        functions: What the log says.
-        reports: What the processes say.
-        tip: The newest release.
+        fleet: What there is to show.
         everything: A row for each function and each process, however many there are.
 
     """
-    if functions:
-        _show_functions(functions, reports, everything)
-        data("")
-    if not reports:
-        say("No process has reported. Does your application call scatter_agent.start()?")
+    for line in lines(fleet, everything=everything):
+        data(line)
+    if not fleet.reports:
+        say(NOBODY)
+
+
+def fitted(fleet: Fleet, height: int, *, everything: bool = False) -> list[str]:
+    """Return the lines that fit a screen: with fewer rows if need be, and cut at last.
+
+    Args:
+        fleet: What there is to show.
+        height: How many lines the screen has.
+        everything: As in `show`.
+
+    """
+    rows = _ROWS
+    found = list(lines(fleet, everything=everything))
+    while len(found) > height and rows > _LEAST and not everything:
+        rows -= 1
+        found = list(lines(fleet, rows=rows))
+    if len(found) > height:
+        rest = len(found) - height + 1
+        found[height - 1 :] = [f"… and {rest} more lines (make the window higher, or scatter top)"]
+    return found
+
+
+def lines(fleet: Fleet, *, everything: bool = False, rows: int = _ROWS) -> Iterator[str]:
+    """Yield the lines of the screen.
+
+    Args:
+        fleet: What there is to show.
+        everything: As in `show`.
+        rows: How many rows a table has at most.
+
+    """
+    most = None if everything else rows
+    if fleet.functions:
+        yield from _limited(("FUNCTION", "LIVE", "RUNNING IT", "BY", "WHEN"), _spreads(fleet), most)
+        yield ""
+    if not fleet.reports:
         return
-    note(_headline(reports, tip))
-    _show_processes(reports, tip, everything)
-    _show_troubles(functions, reports, tip)
+    yield from note_lines(fleet.headline())
+    headers = ("PROCESS", "APPLICATION", "PYTHON", "STATE", f"RELEASE {fleet.tip}", "NOTES")
+    yield from _limited(headers, _processes(fleet, everything), most)
+    for trouble in fleet.troubles():
+        yield ""
+        headline = f"{trouble.what}, in {names_of(trouble.reports, _NAMED)}"
+        yield from note_lines(headline, trouble.why)
 
 
-def _headline(reports: Sequence[ProcessReport], tip: int) -> str:
-    """Return one line that sums the processes up."""
-    counts = {
-        "current": sum(r.sequence >= tip and r.state == "ready" for r in reports),
-        "behind": sum(r.sequence < tip for r in reports),
-        "not ready": sum(r.state != "ready" for r in reports),
-        "with refusals": sum(bool(r.refused) for r in reports),
-        "with holds": sum(bool(r.held) for r in reports),
-    }
-    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f"{len(reports)} process{'es' * (len(reports) != 1)} at release {tip}: {said}"
+def _limited(headers: Row, rows: Sequence[Row], most: int | None) -> Iterator[str]:
+    """Yield the lines of a table, and how much of it was left out."""
+    yield from table_lines(headers, rows[:most])
+    if most is not None and len(rows) > most:
+        yield f"… and {len(rows) - most} more (scatter status --all)"
 
 
-# functions -------------------------------------------------------------------------------
+def _spreads(fleet: Fleet) -> list[Row]:
+    return [
+        (s.name, number_of(s.state.version), s.running(), who(s.state.author), ago(s.state.time))
+        for s in fleet.spreads
+    ]
 
 
-def _show_functions(
-    functions: Mapping[str, FunctionState], reports: Sequence[ProcessReport], everything: bool
-) -> None:
-    rows: list[tuple[bool, int, Row]] = []
-    for name, state in functions.items():
-        running = Counter(r.functions[name] for r in reports if name in r.functions)
-        on_live = running.pop(state.version, 0) if state.version is not None else 0
-        total = on_live + running.total()
-        others = ", ".join(_times(v, count) for v, count in sorted(running.items()))
-        runs = f"{on_live}/{total}" + (f" ({others})" if others else "")
-        row = (name, number_of(state.version), runs, who(state.author), ago(state.time))
-        rows.append((not others, -state.sequence, row))
-    if len(rows) > _ROWS and not everything:
-        rows.sort(key=lambda row: row[:2])  # what differs first, then what is newest
-    _limited(
-        ("FUNCTION", "LIVE", "RUNNING IT", "BY", "WHEN"),
-        [row for *_, row in rows],
-        everything,
-    )
-
-
-def _times(version: int, count: int) -> str:
-    return f"{number_of(version)} ×{count}" if count > 1 else number_of(version)
-
-
-def _limited(headers: Row, rows: Sequence[Row], everything: bool) -> None:
-    """Print a table, and how much of it was left out."""
-    shown = rows if everything else rows[:_ROWS]
-    table(headers, shown)
-    if len(rows) > len(shown):
-        data(f"… and {len(rows) - len(shown)} more (scatter status --all)")
-
-
-# processes -------------------------------------------------------------------------------
-
-
-def _show_processes(reports: Sequence[ProcessReport], tip: int, everything: bool) -> None:
-    alike: dict[Row, list[ProcessReport]] = {}
-    for report in reports:
-        alike.setdefault(_state_of(report, tip), []).append(report)
-    groups = list(alike.items())
-    if everything or len(reports) <= _FEW:
-        groups = [(_state_of(report, tip), [report]) for report in reports]
-    else:  # those that differ first: they are why somebody looks
-        groups.sort(key=lambda group: (_is_well(group[1][0], tip), -len(group[1])))
-    headers = ("PROCESS", "APPLICATION", "PYTHON", "STATE", f"RELEASE {tip}", "NOTES")
-    _limited(headers, [(_called(found), *state) for state, found in groups], everything)
-
-
-def _state_of(report: ProcessReport, tip: int) -> Row:
-    """Return what there is to see of a process, but for its name."""
-    behind = tip - report.sequence
-    notes = [f"{len(report.refused)} refused"] * bool(report.refused)
-    notes += [f"{name} held" for name in report.held]
-    notes += [f"{len(report.pending)} waiting"] * bool(report.pending)
-    notes += [f"{len(report.superseded)} superseded"] * bool(report.superseded)
-    notes += [f"{len(report.distrusted)} distrusted"] * bool(report.distrusted)
-    where = "current" if not behind else f"{abs(behind)} {'behind' if behind > 0 else 'ahead'}"
-    return report.application, report.python, report.state, where, ", ".join(notes)
-
-
-def _is_well(report: ProcessReport, tip: int) -> bool:
-    at_tip = report.state == "ready" and report.sequence >= tip
-    return at_tip and not (report.refused or report.held or report.distrusted)
-
-
-def _called(reports: Sequence[ProcessReport]) -> str:
-    """Return how people know a process, or several that are alike."""
-    first = _name(reports[0])
-    return first if len(reports) == 1 else f"{first} and {len(reports) - 1} more"
-
-
-def _name(report: ProcessReport) -> str:
-    return f"{report.host}:{report.pid}"
-
-
-# troubles --------------------------------------------------------------------------------
-
-
-def _show_troubles(
-    functions: Mapping[str, FunctionState], reports: Sequence[ProcessReport], tip: int
-) -> None:
-    """Say each trouble once, with the processes that have it: a fleet refuses with one voice."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for report in reports:
-        for trouble in _troubles(functions, report, tip):
-            found.setdefault(trouble, []).append(_name(report))
-    for (what, why), processes in found.items():
-        rest = len(processes) - _NAMED
-        more = f" and {rest} more" if rest > 0 else ""
-        data("")
-        note(f"{what}, in {', '.join(processes[:_NAMED])}{more}", why)
-
-
-def _troubles(
-    functions: Mapping[str, FunctionState], report: ProcessReport, tip: int
-) -> Iterator[tuple[str, str]]:
-    """Yield (what, why) of all that a process has trouble with."""
-    if report.reason:
-        yield report.state, report.reason
-    elif report.pending:
-        yield (
-            f"{len(report.pending)} waiting",
-            "It takes versions on its own terms, where it calls agent.apply().",
+def _processes(fleet: Fleet, everything: bool) -> list[Row]:
+    return [
+        (
+            names_of(group.reports),
+            group.first.application,
+            group.first.python,
+            group.first.state,
+            group.where(),
+            ", ".join(group.notes),
         )
-    elif report.sequence < tip:
-        yield (
-            f"{tip - report.sequence} behind",
-            "It lives and has not answered yet: it is importing modules, busy or stopped.",
-        )
-    for refusal in report.refused:
-        yield f"{refusal.function} v{refusal.version} refused: {refusal.reason}", refusal.message
-    for name in report.superseded:
-        live = functions[name].version if name in functions else None
-        yield (
-            f"{name} {number_of(live)} superseded",
-            "The code that is deployed there is newer. Push again to go over it.",
-        )
-    for name in report.distrusted:
-        yield (
-            f"{name} distrusted",
-            "A key that signed it was revoked since. Vouch for it with `scatter reset`, or push "
-            "again.",
-        )
-    elsewhere = {*report.held, *report.superseded, *report.pending}
-    elsewhere |= {refusal.function for refusal in report.refused}
-    for name, version in report.functions.items():
-        state = functions.get(name)
-        answered = state is not None and report.sequence >= state.sequence
-        if state is None or not state.version or not answered or version == state.version:
-            continue
-        if name not in elsewhere:
-            yield (
-                f"{name} {number_of(version)} in place of {number_of(state.version)}",
-                "Its code there was defined after that release.",
-            )
+        for group in fleet.processes(each=everything or len(fleet.reports) <= _FEW)
+    ]

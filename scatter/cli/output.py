@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 import click
 
+from scatter.names import number_of as number_of  # noqa: PLC0414 - commands have it from here
 from scatter.names import printable
 
 SCHEMA = 1
@@ -102,27 +103,34 @@ def complain(error: BaseException) -> None:
     say(click.style("Error:", fg="red", bold=True) + text.removeprefix("Error:"))
 
 
-def data_json(kind: str, body: Any) -> None:
+def data_json(kind: str, body: Any, *, on_a_line: bool = False) -> None:
     """Print `body` as JSON, with its kind and schema number."""
-    data(json.dumps({"schema": SCHEMA, "kind": kind, kind: body}, indent=2, default=str))
+    document = {"schema": SCHEMA, "kind": kind, kind: body}
+    data(json.dumps(document, indent=None if on_a_line else 2, default=str))
 
 
 def table(headers: Row, rows: Iterable[Row]) -> None:
     """Print rows in columns. The first column, which has the names, is folded last."""
+    for line in table_lines(headers, rows):
+        data(line)
+
+
+def table_lines(headers: Row, rows: Iterable[Row]) -> Iterator[str]:
+    """Yield the lines that `table` prints."""
     listed = [tuple(headers), *(tuple(map(printable, row)) for row in rows)]
-    widths = _fitted([max(map(len, column)) for column in zip(*listed, strict=True)])
+    widths = fitted([max(map(len, column)) for column in zip(*listed, strict=True)], _room())
     for number, row in enumerate(listed):
         cells = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
         for parts in zip_longest(*cells, fillvalue=""):
             padded = (part.ljust(width) for part, width in zip(parts, widths, strict=True))
             line = _GAP.join(padded).rstrip()
-            data(line if number else click.style(line, bold=True))
+            yield line if number else click.style(line, bold=True)
 
 
-def _fitted(widths: Sequence[int]) -> list[int]:
-    """Return the widths of columns, narrowed until they fit beside each other."""
+def fitted(widths: Sequence[int], room: int) -> list[int]:
+    """Return the widths of columns, narrowed until they fit in a room, the first one at last."""
     found = list(widths)
-    while sum(found) + len(_GAP) * (len(found) - 1) > _room():
+    while sum(found) + len(_GAP) * (len(found) - 1) > room:
         wide = [n for n, width in enumerate(found) if n and width > _NARROWEST] or [0]
         widest = max(wide, key=found.__getitem__)
         if found[widest] <= _NARROWEST:
@@ -156,8 +164,12 @@ def facts(rows: Iterable[tuple[str, str]]) -> None:
 
 def note(headline: str, text: str = "") -> None:
     """Print a headline and, indented, what else there is to say of it."""
-    lines = [*_folded(printable(headline), _room()), *_folded(printable(text), _room(), "  ")]
-    data("\n".join(lines))
+    data("\n".join(note_lines(headline, text)))
+
+
+def note_lines(headline: str, text: str = "") -> list[str]:
+    """Return the lines that `note` prints."""
+    return [*_folded(printable(headline), _room()), *_folded(printable(text), _room(), "  ")]
 
 
 def _room() -> int:
@@ -195,10 +207,3 @@ def short(text: str, width: int = 40) -> str:
 def who(author: str) -> str:
     """Return an author as tables have them: what comes before the `@` tells people apart."""
     return short(author, 16)
-
-
-def number_of(version: int | None) -> str:
-    """Return a version for people: `v7`, `deployed`, `deleted`."""
-    if version is None:
-        return "deleted"
-    return f"v{version}" if version else "deployed"

@@ -10,7 +10,6 @@ import click
 
 from scatter.cli.app import as_json, client_of, settings_of
 from scatter.cli.output import ago, complain, data, data_json, say
-from scatter.cli.read import function_fields
 from scatter.errors import NotFound, PartialRelease, Untrusted, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 @click.argument("release", required=False, type=click.IntRange(min=1))
 @click.option("-a", "--all", "everything", is_flag=True, help="Each process and function in a row.")
 @click.option("--no-git", is_flag=True, help="Do not compare what is live with git HEAD.")
+@click.option("-w", "--watch", is_flag=True, help="Show it again after each change, until Ctrl-C.")
 @click.option("--wait", is_flag=True, help="Wait until every process has answered RELEASE.")
 @click.option(
     "--timeout",
@@ -44,6 +44,7 @@ def status_(
     release: int | None,
     everything: bool,
     no_git: bool,
+    watch: bool,
     wait: bool,
     timeout_s: float,
     as_json: bool,
@@ -52,6 +53,9 @@ def status_(
 
     In a git working tree it shows, too, what is live and is not in HEAD as it is live.
 
+    With --watch it is redrawn live, without git. Where that is no terminal, or with --json, there
+    is one snapshot for each change; of JSON, one on a line.
+
     With --wait it returns when every running process has applied or refused RELEASE, by default
     the newest; it fails with 4 if one refused it or did not answer in time.
 
@@ -59,42 +63,49 @@ def status_(
     scatter status
     scatter status --all             a row for each process
     scatter status --json            all that the processes report
+    scatter status --watch           live
     scatter status --wait 41 --timeout 30
     """
+    if wait and watch:
+        raise UsageError("--watch never ends, --wait does: give one of the two.")
     if wait:
         _wait(client_of(ctx).releases, release, timeout_s, as_json)
         return
     if release is not None:
         raise UsageError(f"Found a release, {release}, which is for --wait: add it.")
-    _show(ctx, everything, no_git, as_json)
+    if watch:
+        from scatter.cli.watching import watch_fleet
+
+        watch_fleet(client_of(ctx).releases, everything=everything, as_json=as_json)
+    else:
+        _show(ctx, everything, no_git, as_json)
 
 
 def _show(ctx: click.Context, everything: bool, no_git: bool, as_json: bool) -> None:
     from scatter.cli import fleet, in_git
+    from scatter.cli.watching import fleet_fields
+    from scatter.fleet import fleet_of
     from scatter.reports import read_reports
 
     releases = client_of(ctx).releases
     functions, trouble = _believed(releases)
     tip = releases.journal.ledger.sequence
-    reports = read_reports(releases.journal.store)
-    if not as_json and not functions and not reports:
+    found = fleet_of(functions, read_reports(releases.journal.store), tip)
+    if not as_json and not functions and not found.reports:
         say("No functions and no processes yet. Start with `scatter demo`.")
         _show_scope(releases.journal.store)
         return
     if trouble is not None:
         complain(trouble)
     if not as_json:
-        fleet.show(functions, reports, tip, everything=everything)
+        fleet.show(found, everything=everything)
         _show_scope(releases.journal.store)
     at_head, error = (None, "") if no_git else in_git.compare(releases, functions, settings_of(ctx))
     if not as_json:
         in_git.show(at_head, error, functions)
         ctx.exit(1 if trouble else 0)
     mirror = _mirror(releases.journal.store)
-    body = {
-        "sequence": tip,
-        "functions": [function_fields(s) for s in functions.values()],
-        "processes": [asdict(r) for r in reports],
+    body = fleet_fields(found) | {
         "git": in_git.fields(at_head, error, functions),
         "mirror": mirror._asdict() if mirror else None,
     }
