@@ -14,13 +14,13 @@ Invariants
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from scatter import undo
 from scatter.bundle import Bundle, decode, digest_of, encode
-from scatter.errors import Conflict, NotFound, Refused, UsageError
+from scatter.errors import Conflict, NotFound, Refused, RolledBack, UsageError
 from scatter.log import Draft, Journal, Ledger
 from scatter.log.proposal import Proposal
 from scatter.log.versions import removals
@@ -111,7 +111,7 @@ class Releases:
 
     def known(self) -> dict[str, FunctionState]:
         """Return what `functions` does, as of the last look."""
-        return _alive(self.journal.ledger)
+        return _alive(self.journal)
 
     def find(self, asked: str) -> FunctionState:
         """Return the state of a function by its full or short name, after catching up.
@@ -178,17 +178,25 @@ class Releases:
         message: str = "",
         force: bool = False,
         dry_run: bool = False,
+        lasts_s: float = 0.0,
+        unasked: bool = False,
     ) -> Pushed:
         """Make the candidates live, all in one release.
+
+        What is live as it is stays, but that its end is put off, or taken away, where it is
+        temporary; and a push that somebody asked for lifts what a rollback holds.
 
         Args:
             candidates: What to push; each function at most once.
             message: Why.
             force: Go over a `Conflict`.
             dry_run: Do everything but write.
+            lasts_s: Seconds after which what was live before is so again; 0: not by itself.
+            unasked: Nobody asked for this push: a file was saved.
 
         Raises:
-            Conflict: A function's live version is not the one that its code was made from.
+            Conflict: A function's live version is not the one that its code was made from; or
+                (`RolledBack`) it was rolled back, and nobody asked for this push.
             Refused: `too-big`.
 
         """
@@ -197,18 +205,22 @@ class Releases:
             raise UsageError("A function occurs twice in one push. Push each once.")
         plan: dict[str, Change] = {}
 
-        def make(ledger: Ledger) -> Draft | None:
+        def make(_: Ledger) -> Draft | None:
             plan.clear()
+            known = self.journal.current()
             for name, (candidate, data) in encoded.items():
-                state = ledger.functions.get(name)
-                change = self._pushed(candidate, data, state, force)
-                plan[name] = change
-            new = tuple(c for name, c in plan.items() if c != _live(ledger, name))
+                state = known.get(name)
+                if unasked and state and state.live.bundle != digest_of(data):
+                    _check_held(candidate, state)
+                plan[name] = self._pushed(candidate, data, state, force)
+            new = tuple(_news(plan, known, lasts_s, unasked))
+            lasting = lasts_s if new else 0.0
             new = new or self._lost(plan.values())
             if not new:
                 return None
             bundles = {c.bundle: encoded[c.function][1] for c in new}
-            return self._draft("push", new, message, bundles=bundles, git=self.git())
+            git = self.git()
+            return self._draft("push", new, message, bundles=bundles, git=git, lasts_s=lasting)
 
         release = self._append(make, dry_run=dry_run)
         return Pushed(
@@ -262,14 +274,23 @@ class Releases:
         )
 
     def release(
-        self, versions: Mapping[str, int], *, message: str = "", dry_run: bool = False
+        self,
+        versions: Mapping[str, int],
+        *,
+        message: str = "",
+        dry_run: bool = False,
+        lasts_s: float = 0.0,
     ) -> Release | None:
         """Make existing versions live everywhere, all in one release.
+
+        One that is live already is released again where it is temporary or was rolled back to:
+        it stays for good then, and nothing holds it against watchers.
 
         Args:
             versions: Name (full or short) → version; 0 for the deployed code.
             message: Why.
             dry_run: Do everything but write.
+            lasts_s: Seconds after which what was live before is so again; 0: not by itself.
 
         Returns:
             The release, or what it would be; None when all of it was live already.
@@ -285,25 +306,76 @@ class Releases:
                 raise UsageError("Two of the names mean the same function. Name each once.")
             return found
 
-        return self._release("release", targets, message=message, dry_run=dry_run)
-
-    def _release(
-        self, action: Action, targets: Targets, *, message: str, dry_run: bool
-    ) -> Release | None:
-        """Release the versions that `targets` names, given the functions that there are."""
-
-        def make(ledger: Ledger) -> Draft | None:
-            return self._to(targets, action, _alive(ledger), message)
+        def make(_: Ledger) -> Draft | None:
+            known = _alive(self.journal)
+            return self._to(targets, "release", known, message, lasts_s)
 
         return self._append(make, dry_run=dry_run)
 
+    def extend(self, versions: Mapping[str, int], *, lasts_s: float) -> Release | None:
+        """Put off the end of temporary versions, where they are still live.
+
+        Args:
+            versions: Full name → its temporary version.
+            lasts_s: Seconds from now until they are over.
+
+        Returns:
+            The release; None where none of them is live any more.
+
+        """
+
+        def make(_: Ledger) -> Draft | None:
+            changes = tuple(_kept(state.live, 0) for state in self._temporary(versions))
+            draft = self._draft("release", changes, "goes on", lasts_s=lasts_s)
+            return draft if changes else None
+
+        return self._append(make)
+
+    def end(self, versions: Mapping[str, int], *, message: str = "") -> Release | None:
+        """Make live what temporary versions fall back to, where they are still live.
+
+        It is no rollback: nothing holds the functions against watchers.
+
+        Args:
+            versions: Full name → its temporary version.
+            message: Why.
+
+        Returns:
+            The release; None where none of them is live any more.
+
+        """
+
+        def make(_: Ledger) -> Draft | None:
+            before = (state.fallback for state in self._temporary(versions))
+            changes = tuple(_kept(one.live, 0) for one in before if one is not None)
+            return self._draft("release", changes, message) if changes else None
+
+        self.journal.catch_up()
+        return self._append(make)
+
+    def _temporary(self, versions: Mapping[str, int]) -> list[FunctionState]:
+        """Return the functions of which these temporary versions are live."""
+        known = self.journal.current()
+        states = (known[name] for name in versions if name in known)
+        return [s for s in states if s.expires and s.version == versions[s.function]]
+
     def _to(
-        self, targets: Targets, action: Action, known: Mapping[str, FunctionState], message: str
+        self,
+        targets: Targets,
+        action: Action,
+        known: Mapping[str, FunctionState],
+        message: str,
+        lasts_s: float = 0.0,
     ) -> Draft | None:
         """Return a draft that makes other versions live; None where nothing would change."""
-        moves = {n: v for n, v in targets(known).items() if known[n].version != v}
+        again = {
+            name
+            for name, state in known.items()
+            if action == "release" and _may_stay(state, lasts_s, unasked=False)
+        }
+        moves = {n: v for n, v in targets(known).items() if known[n].version != v or n in again}
         changes = tuple(self._to_version(known[n], number) for n, number in moves.items())
-        return self._draft(action, changes, message) if changes else None
+        return self._draft(action, changes, message, lasts_s=lasts_s) if changes else None
 
     def _to_version(self, state: FunctionState, number: int) -> Change:
         if number == SHIPPED:
@@ -320,7 +392,7 @@ class Releases:
         message: str = "",
         dry_run: bool = False,
     ) -> Release | None:
-        """Go back, everywhere.
+        """Go back, everywhere. It holds the functions against watchers, until somebody lifts that.
 
         The log says what was live, not what ran: a step back may lead to a version that every
         process had refused, and is then refused again. Use `to`, or `release`, to go further.
@@ -346,8 +418,11 @@ class Releases:
                 return self._as_of(to, chosen or list(known))
             return {name: known[name].previous for name in chosen or self._newest(known)}
 
+        def make(_: Ledger) -> Draft | None:
+            return self._to(targets, "rollback", _alive(self.journal), message)
+
         message = message or (f"back to release {to}" if to is not None else "")
-        return self._release("rollback", targets, message=message, dry_run=dry_run)
+        return self._append(make, dry_run=dry_run)
 
     def undo(
         self, *, message: str = "", force: bool = False, dry_run: bool = False
@@ -371,8 +446,8 @@ class Releases:
 
         """
 
-        def make(ledger: Ledger) -> Draft | None:
-            known = _alive(ledger)
+        def make(_: Ledger) -> Draft | None:
+            known = _alive(self.journal)
             mine = undo.last_of(self.author, self.journal, known)
             left = undo.left_of(mine, known, force=force)
             targets = self._as_of(mine.sequence - 1, left)
@@ -389,19 +464,22 @@ class Releases:
         return [name for name, state in known.items() if state.sequence == newest]
 
     def _as_of(self, sequence: int, names: Iterable[str]) -> dict[str, int]:
-        """Return name → version that was live right after release `sequence`."""
+        """Return name → version that was live right after release `sequence`.
+
+        Nothing goes back to a temporary version: what was live for good counts.
+        """
         if not 0 <= sequence <= self.journal.ledger.sequence:
             raise NotFound(
                 f"There is no release {sequence}: the newest is {self.journal.ledger.sequence}.",
                 name=str(sequence),
             )
-        known = self.journal.ledger.functions
+        known = self.journal.current()
         open_ = {name for name in names if known[name].sequence > sequence}
         targets: dict[str, int] = {}
         before = sequence + 1
         while open_ and before > 1:
             page = self.journal.releases(before=before, limit=256)
-            for change in (c for release in page for c in release.changes):
+            for change in (c for r in page if not r.expires for c in _moves(r)):
                 if change.function in open_:
                     open_.discard(change.function)
                     targets[change.function] = change.version or SHIPPED
@@ -453,13 +531,13 @@ class Releases:
 
         def make(ledger: Ledger) -> Draft | None:
             nonlocal numbers
-            known = _alive(ledger)
+            known = _alive(self.journal)
             state = known[resolve(asked, known)]
             versions = self.journal.versions(state.function, limit=1 << 30)
             change = Change(function=state.function, version=None)
             if older_than is not None:
                 change = _kept(state.live, removed_below=older_than)
-            gone, bundles = removals(change, versions)
+            gone, bundles = removals(change, versions, ledger.functions.get(state.function))
             numbers = tuple(v.number for v in gone)
             if older_than is not None and not gone:
                 return None
@@ -486,14 +564,48 @@ class Releases:
         )
 
 
-def _alive(ledger: Ledger) -> dict[str, FunctionState]:
+def _alive(journal: Journal) -> dict[str, FunctionState]:
     """Return name → state of every function that is not deleted."""
-    return {n: s for n, s in sorted(ledger.functions.items()) if s.version is not None}
+    return {n: s for n, s in sorted(journal.current().items()) if s.version is not None}
 
 
-def _live(ledger: Ledger, name: str) -> Change | None:
-    state = ledger.functions.get(name)
-    return state.live if state else None
+def _moves(release: Release) -> Iterable[Change]:
+    """Return the changes that made something live; removing older versions did not."""
+    is_delete = release.action == "delete"
+    return (c for c in release.changes if not is_delete or c.version is None)
+
+
+def _news(
+    plan: Mapping[str, Change], known: Mapping[str, FunctionState], lasts_s: float, unasked: bool
+) -> Iterator[Change]:
+    """Yield what a push has to release: new code, and what is live and is to end otherwise."""
+    for name, change in plan.items():
+        state = known.get(name)
+        if state is None or change != state.live:
+            yield change
+        elif _may_stay(state, lasts_s, unasked=unasked):
+            yield _kept(change, 0)
+
+
+def _may_stay(state: FunctionState, lasts_s: float, *, unasked: bool) -> bool:
+    """Return whether releasing the live version again changes something."""
+    return bool(state.expires) or (state.rolled_back and not lasts_s and not unasked)
+
+
+def _check_held(candidate: Candidate, state: FunctionState) -> None:
+    """Raise `RolledBack` if somebody rolled a function back, and has not lifted that."""
+    if not state.rolled_back:
+        return
+    live = f"version {state.version}" if state.version else "the deployed code"
+    raise RolledBack(
+        f"`{state.function}` was rolled back to {live} by {state.author} at {state.time}, which "
+        f"holds it: what is saved is not pushed. `scatter push -f {state.function}` lifts that.",
+        function=state.function,
+        seen=candidate.seen,
+        live=state.version,
+        author=state.author,
+        time=state.time,
+    )
 
 
 def _kept(live: Change, removed_below: int) -> Change:

@@ -1297,6 +1297,7 @@ def test_what_changes_something_has_json_too(pushed: Shell) -> None:
     assert (release["sequence"], release["action"]) == (4, "release")
     rollback = pushed("rollback", "--json", "--wait", "0").json("release")
     assert (rollback["sequence"], rollback["action"]) == (5, "rollback")
+    assert pushed("release", "score=3", "--json", "--wait", "0").json("release")["sequence"] == 6
     assert pushed("release", "score=3", "--json").json("release") is None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,14 @@ from scatter.cli.app import (
 )
 from scatter.cli.cosign import into_file, propose
 from scatter.cli.explain import headline, open_workspace, show, strangers_of
+from scatter.cli.lending import expires, until
 from scatter.cli.output import confirm, data, data_json, number_of, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
 from scatter.names import printable, resolve
 
 if TYPE_CHECKING:
     from scatter.model import FunctionState, Release
-    from scatter.releases import Candidate, Releases
+    from scatter.releases import Candidate, Pushed, Releases
     from scatter.workspace import Explanation, Workspace
 
 dry = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
@@ -59,6 +60,7 @@ wait = click.option(
 @allow
 @secrets
 @click.option("--force", is_flag=True, help="Go over somebody else's version.")
+@expires
 @why
 @propose
 @dry
@@ -73,6 +75,7 @@ def push_(
     allow: tuple[str, ...],
     secrets: bool,
     force: bool,
+    lasts_s: float,
     message: str,
     propose: Path | None,
     dry_run: bool,
@@ -86,6 +89,7 @@ def push_(
     \b
     scatter push                     everything under the configured paths
     scatter push src/pricing.py -m "cap the discount"
+    scatter push -f score --expires 30m   half an hour of it; then what was before
     scatter push -f score --dry-run  what would be pushed
     """
     client, settings = client_of(ctx), settings_of(ctx)
@@ -96,11 +100,9 @@ def push_(
     before = dict(releases.functions())
     candidates = _chosen(releases, workspace, only, check_allow(allow))
     began = time.monotonic()
-    pushed = verbs.push(candidates, message=message, force=force, dry_run=dry_run)
+    pushed = verbs.push(candidates, message=message, force=force, dry_run=dry_run, lasts_s=lasts_s)
     dry_run = dry_run or propose is not None
-    changed = {
-        n: v for n, v in pushed.versions.items() if n not in before or before[n].version != v
-    }
+    changed = _changed(pushed, before)
     live = releases.live_bundles([before[n] for n in changed if n in before])
     explained = {n: workspace.explain(n, live.get(n)) for n in changed}
     if as_json:
@@ -119,10 +121,28 @@ def push_(
     else:
         verb = "Would push" if dry_run else "Pushed"
         listed = ", ".join(f"{n} v{v} ({pushed.sizes[n]} B)" for n, v in changed.items())
-        say(f"{verb} {listed}")
+        say(f"{verb} {listed}{_until(pushed.release)}")
         _explain(explained, before, dry_run)
     if not dry_run:
         _acknowledge(client.releases, pushed.release, wait_s, began)
+
+
+def _changed(pushed: Pushed, before: Mapping[str, FunctionState]) -> dict[str, int]:
+    """Return function → version of what a push made live, or changed the end or a hold of."""
+    known = {name: state for name, state in before.items() if pushed.release is not None}
+    again = {name for name, state in known.items() if state.expires or state.rolled_back}
+    return {
+        name: version
+        for name, version in pushed.versions.items()
+        if name not in before or before[name].version != version or name in again
+    }
+
+
+def _until(release: Release | None) -> str:
+    """Return until when a release holds, for the end of a line; empty if it is for good."""
+    if release is None or not release.expires:
+        return ""
+    return f", until {until(release.expires)}; then what was live before"
 
 
 def _explain(
@@ -155,7 +175,8 @@ def _chosen(
         for n in _with_called(names, built, known.keys())
         if n not in live
         or not workspace.is_same(built[n].bundle, live[n])
-        or (only and n in names and allow != live[n].allow)
+        or (only and n in names and (allow != live[n].allow or known[n].rolled_back))
+        or known[n].expires  # its end is put off, or it is to stay
     ]
 
 
@@ -173,6 +194,7 @@ def _with_called(names: list[str], built: Any, live: Any) -> list[str]:
 
 @click.command()
 @click.argument("versions", nargs=-1, required=True, metavar="NAME=VERSION...")
+@expires
 @why
 @propose
 @dry
@@ -182,6 +204,7 @@ def _with_called(names: list[str], built: Any, live: Any) -> list[str]:
 def release_(
     ctx: click.Context,
     versions: tuple[str, ...],
+    lasts_s: float,
     message: str,
     propose: Path | None,
     dry_run: bool,
@@ -195,6 +218,7 @@ def release_(
     \b
     scatter release score=7 rank=3
     scatter release score=0          the deployed code again
+    scatter release score=7 --expires 2h
     """
     wanted = dict(map(_parse_version, versions))
     if len(wanted) < len(versions):
@@ -203,7 +227,7 @@ def release_(
     verbs = into_file(releases, propose, dry_run=dry_run)
     releases.journal.catch_up()  # connected, so that what is timed is the release
     began = time.monotonic()
-    release = verbs.release(wanted, message=message, dry_run=dry_run)
+    release = verbs.release(wanted, message=message, dry_run=dry_run, lasts_s=lasts_s)
     tell(releases, release, wait_s, dry_run or propose is not None, as_json, began)
 
 
@@ -235,6 +259,8 @@ def rollback_(
     as_json: bool,
 ) -> None:
     """Go back, everywhere. Functions NAMES go back to the version that was live before.
+
+    Watchers push nothing over that until a push or release by hand lifts it.
 
     Without NAMES, those of the newest release do. Whether a version ran well is not looked at: it
     may be one that processes refused.
@@ -321,7 +347,8 @@ def tell(
         say("Nothing changes: it is live already.")
     else:
         listed = ", ".join(f"{c.function} {number_of(c.version)}" for c in release.changes)
-        say(f"{'Would be release' if dry_run else 'Release'} {release.sequence}: {listed}")
+        verb = "Would be release" if dry_run else "Release"
+        say(f"{verb} {release.sequence}: {listed}{_until(release)}")
     if not dry_run:
         _acknowledge(releases, release, wait_s, began)
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from scatter.cli.lending import live_of
 from scatter.cli.output import Row, ago, data, note, number_of, say, table, who
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _show_functions(
         total = on_live + running.total()
         others = ", ".join(_times(v, count) for v, count in sorted(running.items()))
         runs = f"{on_live}/{total}" + (f" ({others})" if others else "")
-        row = (name, number_of(state.version), runs, who(state.author), ago(state.time))
+        row = (name, live_of(state), runs, who(state.author), ago(state.time))
         rows.append((not others, -state.sequence, row))
     if len(rows) > _ROWS and not everything:
         rows.sort(key=lambda row: row[:2])  # what differs first, then what is newest

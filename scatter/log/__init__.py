@@ -6,7 +6,8 @@ settings.
 """
 
 from scatter.log.journal import Draft, Journal
+from scatter.log.leases import Leases
 from scatter.log.ledger import Ledger
 from scatter.log.opening import LazySigner, open_journal
 
-__all__ = ["Draft", "Journal", "LazySigner", "Ledger", "open_journal"]
+__all__ = ["Draft", "Journal", "LazySigner", "Leases", "Ledger", "open_journal"]

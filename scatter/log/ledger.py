@@ -8,7 +8,9 @@ Invariants
    hash of the statement before, is not older and of the same epoch. Anything else raises and
    changes nothing.
 3. A version number is given once per function and epoch, also across deletes.
-4. A `reset` begins an epoch: the state is that of its snapshot, whatever it was before. It needs
+4. What a temporary release falls back to was live for good: never another temporary version. Any
+   later release of the function takes its end away, but for one that only removes old versions.
+5. A `reset` begins an epoch: the state is that of its snapshot, whatever it was before. It needs
    another right than a release does, and is the way back after a loss of data.
 """
 
@@ -23,7 +25,7 @@ from typing import Any, NamedTuple
 
 from scatter.errors import Untrusted
 from scatter.log import envelope, statement
-from scatter.model import Change, FunctionState, Release
+from scatter.model import Change, Fallback, FunctionState, Release
 from scatter.names import SHIPPED
 from scatter.trust import Verifier, Voucher
 
@@ -65,6 +67,7 @@ class Ledger:
         self.verifier = verifier
         self._head = _Head()
         self._functions: dict[str, FunctionState] = {}
+        self._temporary: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Ledger {self.namespace}: {len(self._functions)} functions at {self.sequence}>"
@@ -73,6 +76,7 @@ class Ledger:
         """Return a ledger that knows the same, and asks another verifier from here on."""
         other = Ledger(self.namespace, verifier)
         other._head, other._functions = self._head, dict(self._functions)
+        other._temporary = self._temporary
         return other
 
     @property
@@ -109,6 +113,18 @@ class Ledger:
     def functions(self) -> Mapping[str, FunctionState]:
         """Every function that the log ever named, deleted ones (`version` None) too."""
         return MappingProxyType(self._functions)
+
+    @property
+    def temporary(self) -> frozenset[str]:
+        """The functions whose live version is a temporary one, whether or not it is over."""
+        return self._temporary
+
+    def needed(self) -> list[Change]:
+        """Return the changes whose bundles are needed: what is live, and what it falls back to."""
+        fallbacks = (self._functions[name].fallback for name in sorted(self._temporary))
+        found = [state.live for state in self._functions.values()]
+        found += [fallback.live for fallback in fallbacks if fallback is not None]
+        return [change for change in found if change.bundle]
 
     def open(self, entry: bytes, *, known: bool = False) -> Opened:
         """Return what is in any entry of this namespace, once trusted.
@@ -194,7 +210,11 @@ class Ledger:
         if opened.release.action == "reset":
             return self._restore(opened, snapshot)
         release = opened.release
-        self._functions |= _next_states(self._functions, opened)
+        states = _next_states(self._functions, opened)
+        self._functions |= states
+        if self._temporary or release.expires:
+            still = {name for name, state in states.items() if state.expires}
+            self._temporary = (self._temporary - states.keys()) | still
         self._head = _Head(
             sequence=release.sequence,
             hash=statement.hash_of(opened.statement),
@@ -251,6 +271,7 @@ class Ledger:
                 **{name: getattr(state, name) for name in _STATE_FIELDS},
                 "kept": list(state.kept),
                 "keys": list(state.keys),
+                **_extras(state),
             }
             for _, state in sorted(self._functions.items())
         ]
@@ -278,13 +299,11 @@ class Ledger:
             began = release.sequence
             keys = tuple(voucher.fingerprint for voucher in opened.vouchers)
             last = release.sequence  # what was lost may have been numbered higher
-            functions = {
-                name: replace(state, keys=keys, sequence=min(state.sequence, last))
-                for name, state in functions.items()
-            }
+            functions = {n: _vouched(state, keys, last) for n, state in functions.items()}
         else:
             self.verifier.permit(release, opened.vouchers, functions.keys())
         self._functions = functions | _next_states(functions, opened)
+        self._temporary = frozenset(n for n, state in self._functions.items() if state.expires)
         self._head = _Head(
             sequence=release.sequence,
             hash=statement.hash_of(opened.statement),
@@ -322,8 +341,52 @@ def _next_states(
             previous=_previous(before, change),
             keys=keys,
             **_left(before, change, last),
+            **_ending(before, change, release),
         )
     return states
+
+
+def _ending(before: FunctionState | None, change: Change, release: Release) -> dict[str, Any]:
+    """Return until when a change is live, what is live then, and whether it was a way back."""
+    if before and release.action == "delete":  # of older versions: what is live stays as it is
+        if _is_same(before.live, change):
+            names = ("expires", "fallback", "rolled_back")
+            return {name: getattr(before, name) for name in names}
+        was = before.fallback
+        return {"rolled_back": was is not None and was.rolled_back and _is_same(was.live, change)}
+    if not release.expires:
+        return {"rolled_back": release.action == "rollback"}
+    return {"expires": release.expires, "fallback": _fallback(before, change, release)}
+
+
+def _is_same(live: Change, change: Change) -> bool:
+    return (live.version, live.bundle) == (change.version, change.bundle)
+
+
+def _fallback(before: FunctionState | None, change: Change, release: Release) -> Fallback:
+    """Return what is live once a temporary release is over."""
+    if before is not None and before.fallback is not None:
+        return before.fallback
+    if before is None or before.version is None:
+        live = Change(function=change.function, version=SHIPPED)
+        return Fallback(live=live, sequence=0, author=release.author, time=release.time)
+    return Fallback(
+        live=before.live,
+        sequence=before.sequence,
+        author=before.author,
+        time=before.time,
+        previous=before.previous,
+        keys=before.keys,
+        rolled_back=before.rolled_back,
+    )
+
+
+def _vouched(state: FunctionState, keys: tuple[str, ...], last: int) -> FunctionState:
+    """Return a state for which those who reset vouch, no later than their reset."""
+    fallback = state.fallback
+    if fallback is not None:
+        fallback = replace(fallback, keys=keys, sequence=min(fallback.sequence, last))
+    return replace(state, keys=keys, sequence=min(state.sequence, last), fallback=fallback)
 
 
 def _left(before: FunctionState | None, change: Change, last: int) -> dict[str, Any]:
@@ -336,18 +399,50 @@ def _left(before: FunctionState | None, change: Change, last: int) -> dict[str, 
         return {"floor": floor, "kept": kept}
     live = change.version
     stays = {n for n in kept if n >= below}
-    if 0 < live < max(floor, below) and (live >= floor or live in kept):
-        stays.add(live)
+    spared = {live, spared_with(before, change)}
+    stays |= {n for n in spared if 0 < n < max(floor, below) and (n >= floor or n in kept)}
     return {"floor": max(floor, below), "kept": tuple(sorted(stays))}
 
 
+def spared_with(before: FunctionState | None, change: Change) -> int:
+    """Return what stays beside the live version where older ones go: what that falls back to."""
+    fallback = before.fallback if before is not None and _is_same(before.live, change) else None
+    return SHIPPED if fallback is None else fallback.live.version or SHIPPED
+
+
 def _previous(before: FunctionState | None, change: Change) -> int:
-    """Return the version to which a rollback would go after a change."""
+    """Return the version to which a rollback would go after a change: never a temporary one."""
     if before is None:
         return SHIPPED
+    if before.fallback is not None:
+        was = before.fallback
+        return was.previous if was.live.version == change.version else was.live.version or SHIPPED
     return before.previous if before.version == change.version else before.version or SHIPPED
 
 
+def _extras(state: FunctionState) -> dict[str, Any]:
+    """Return the fields that most functions do not have in a snapshot."""
+    found: dict[str, Any] = {"rolled_back": True} if state.rolled_back else {}
+    if state.fallback is not None:
+        found |= {"expires": state.expires, "fallback": _fallback_fields(state.fallback)}
+    return found
+
+
+def _fallback_fields(fallback: Fallback) -> dict[str, Any]:
+    return {
+        "live": statement.change_fields(fallback.live),
+        **{name: getattr(fallback, name) for name in _FALLBACK_FIELDS},
+        "keys": list(fallback.keys),
+    }
+
+
+_FALLBACK_FIELDS = {
+    "sequence": int,
+    "author": str,
+    "time": str,
+    "previous": int,
+    "rolled_back": bool,
+}
 _STATE_FIELDS = {
     "sequence": int,
     "author": str,
@@ -383,22 +478,75 @@ def _read_snapshot(snapshot: bytes) -> tuple[int, dict[str, FunctionState]]:
 
 
 def _read_state(row: Any) -> FunctionState:
-    if type(row) is not dict or row.keys() != {"live", "kept", "keys", *_STATE_FIELDS}:
+    must = {"live", "kept", "keys", *_STATE_FIELDS}
+    extras = {} if type(row) is not dict else {n: row.pop(n) for n in _EXTRAS & row.keys()}
+    if (
+        type(row) is not dict
+        or row.keys() != must
+        or ("expires" in extras) != ("fallback" in extras)
+    ):
         raise TypeError("a row has other fields than expected")
     live, kept = statement.read_change(row.pop("live")), row.pop("kept")
-    keys = row.pop("keys")
-    if type(keys) is not list or not all(type(key) is str for key in keys):
-        raise TypeError("keys are texts")
+    keys = _read_keys(row.pop("keys"))
     if type(kept) is not list or not all(type(n) is int and n > 0 for n in kept):
         raise TypeError("kept versions are numbers")
-    for name, value in row.items():
-        if type(value) is not _STATE_FIELDS[name]:
-            raise TypeError(f"{name} has the wrong type")
+    _check_types(row, _STATE_FIELDS)
     state = FunctionState(
-        function=live.function, live=live, kept=tuple(kept), keys=tuple(keys), **row
+        function=live.function,
+        live=live,
+        kept=tuple(kept),
+        keys=keys,
+        **row,
+        **_read_extras(extras),
     )
     least = (state.sequence - 1, state.previous, state.floor - 1, state.last - (live.version or 0))
     most = max(state.sequence, state.last, state.previous, state.floor - 1, *kept)
     if min(least) < 0 or most > statement.MAX_NUMBER:
         raise ValueError("a number is out of range")
+    _check_fallback(state)
     return state
+
+
+_EXTRAS = {"expires", "fallback", "rolled_back"}
+
+
+def _read_extras(extras: dict[str, Any]) -> dict[str, Any]:
+    if extras.get("rolled_back", True) is not True:
+        raise TypeError("what was not rolled back does not say so")
+    if "fallback" not in extras:
+        return extras
+    if type(extras["expires"]) is not str or not statement.is_time(extras["expires"]):
+        raise TypeError("a temporary version has no time at which it is over")
+    return extras | {"fallback": _read_fallback(extras["fallback"])}
+
+
+def _read_fallback(row: Any) -> Fallback:
+    if type(row) is not dict or row.keys() != {"live", "keys", *_FALLBACK_FIELDS}:
+        raise TypeError("a fallback has other fields than expected")
+    live, keys = statement.read_change(row.pop("live")), _read_keys(row.pop("keys"))
+    _check_types(row, _FALLBACK_FIELDS)
+    return Fallback(live=live, keys=keys, **row)
+
+
+def _check_fallback(state: FunctionState) -> None:
+    """Return if what a state falls back to is of the same function, and was there before."""
+    fallback = state.fallback
+    if fallback is None:
+        return
+    numbers = (fallback.sequence, fallback.previous, fallback.live.version or 0)
+    if fallback.live.function != state.function or fallback.live.version is None:
+        raise ValueError("a fallback is of another function, or of none")
+    if min(numbers) < 0 or numbers[0] > state.sequence or max(numbers[1:]) > state.last:
+        raise ValueError("a number of a fallback is out of range")
+
+
+def _read_keys(keys: Any) -> tuple[str, ...]:
+    if type(keys) is not list or not all(type(key) is str for key in keys):
+        raise TypeError("keys are texts")
+    return tuple(keys)
+
+
+def _check_types(row: dict[str, Any], types: Mapping[str, type]) -> None:
+    for name, value in row.items():
+        if type(value) is not types[name]:
+            raise TypeError(f"{name} has the wrong type")
