@@ -625,7 +625,7 @@ def state_as(state: object) -> bytes:
 def row(**fields: Any) -> dict[str, Any]:
     """Return one row of a snapshot, with fields set or (`...`) removed."""
     good = {"live": {"function": "f"}, "sequence": 1, "author": "a", "time": "t", "last": 1}
-    made = good | {"previous": 0, "keys": []} | fields
+    made = good | {"previous": 0, "keys": [], "floor": 1, "kept": []} | fields
     return {name: value for name, value in made.items() if value is not ...}
 
 

@@ -243,6 +243,36 @@ def test_an_agent_that_is_stopped_and_started_gives_it_no_more_time(world: World
     world.until("f0 g0 h0")
 
 
+def test_an_agent_that_is_started_again_without_a_server_leaves_it_all_the_same(
+    away: Away,
+) -> None:
+    away.push(f="f1")
+    agent = away.ready()
+    lend(away, 3, f="f2")
+    away.until("f2 g0 h0")
+    agent.stop()
+    away.kill()
+    agent.start()
+    away.until("f1 g0 h0")
+
+
+def test_a_forked_child_leaves_it_without_a_server(away: Away) -> None:
+    away.push(f="f1")
+    away.ready()
+    lend(away, 3, f="f2")
+    away.until("f2 g0 h0")
+    away.kill()
+    child = os.fork()
+    if child == 0:
+        try:
+            away.until("f1 g0 h0")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    away.until("f1 g0 h0")
+
+
 def test_what_was_deployed_over_what_was_before_is_what_is_left(world: World) -> None:
     before = world.push(f="f1")
     agent = world.start()

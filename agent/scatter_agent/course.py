@@ -49,7 +49,7 @@ class Course:
         *,
         floor: Mapping[str, int],
         deployed: Deployed | None = None,
-        leases: Leases | None = None,
+        before: Course | None = None,
     ) -> None:
         """Begin before the first release.
 
@@ -59,7 +59,8 @@ class Course:
             cache: Where the last known good is kept.
             floor: Function → sequence at which its code was defined anew in this process.
             deployed: What the process was deployed with, as far as that is known.
-            leases: Since when it has seen temporary versions; default: it has seen none.
+            before: That of the life before: what is temporary is left without a store, too, and
+                gets no more time.
 
         """
         self.deployed = deployed or Deployed(lifecycle.WORKING)
@@ -70,9 +71,9 @@ class Course:
         self._cache = cache
         self.distrusted: tuple[str, ...] = ()
         self._replaced = 0
-        self.leases = leases or Leases()
-        self._journal: Journal | None = None  # what was followed last
-        self._over: frozenset[str] = frozenset()  # what was over then
+        self.leases: Leases = before.leases if before else Leases()
+        self._journal: Journal | None = before._journal if before else None  # followed last
+        self._over: frozenset[str] = before._over if before else frozenset()  # was over then
         self._whole: Mapping[str, Slot] = {}  # functions as they were at the last step
 
     def __repr__(self) -> str:

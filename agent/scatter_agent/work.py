@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from scatter import bases, native
 from scatter.config import Settings
 from scatter.errors import ScatterError, StoreRefused, StoreUnavailable, Untrusted
-from scatter.log import Journal, Leases
+from scatter.log import Journal
 from scatter.model import Release
 from scatter.registry import Registry
 from scatter.slot import Slot
@@ -89,7 +89,7 @@ class Work:
         *,
         floor: Mapping[str, int] | None = None,
         deployed: Deployed | None = None,
-        leases: Leases | None = None,
+        before: Course | None = None,
         has_booted: Callable[[], bool] = lambda: True,
     ) -> None:
         """Begin a life; `run` begins to work.
@@ -98,7 +98,7 @@ class Work:
             assignment: What to do.
             floor: Function → sequence at which its code was defined anew in this process.
             deployed: What the process was deployed with, as far as it is known.
-            leases: Since when it has seen temporary versions.
+            before: The course of the life before.
             has_booted: As in the attributes.
 
         """
@@ -116,7 +116,7 @@ class Work:
             cache,
             floor=floor or {},
             deployed=deployed,
-            leases=leases,
+            before=before,
         )
         self._listener = Listener(assignment.look_s)
         self._reporter = Reporter(assignment.application, secrets.token_hex(4), terms.labels)
@@ -139,7 +139,7 @@ class Work:
         What was defined anew in this process, and when, stays known: it is no part of a life.
         """
         course = self._course
-        return Work(self._assignment, floor=course.follower.floor, leases=course.leases)
+        return Work(self._assignment, floor=course.follower.floor, before=course)
 
     def in_child(self) -> Work:
         """Return the next life, in a forked child: the code is the same, the connection is not."""
@@ -148,7 +148,7 @@ class Work:
             self._assignment,
             floor=self._course.follower.floor,
             deployed=self._course.deployed,
-            leases=self._course.leases,
+            before=self._course,
             has_booted=hosts.has_booted(),
         )
         if self.is_over:

@@ -22,12 +22,15 @@ from scatter.cli.app import (
 )
 from scatter.cli.cosign import into_file, propose
 from scatter.cli.explain import headline, open_workspace, show, strangers_of
+from scatter.cli.gate import check, checks_of, no_check
 from scatter.cli.lending import expires, until
 from scatter.cli.output import confirm, data, data_json, number_of, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
 from scatter.names import printable, resolve
 
 if TYPE_CHECKING:
+    from scatter.bundle import Bundle
+    from scatter.bundle.build import Built
     from scatter.model import FunctionState, Release
     from scatter.releases import Candidate, Pushed, Releases
     from scatter.workspace import Explanation, Workspace
@@ -59,6 +62,8 @@ wait = click.option(
 @track
 @allow
 @secrets
+@check
+@no_check
 @click.option("--force", is_flag=True, help="Go over somebody else's version.")
 @expires
 @why
@@ -74,6 +79,8 @@ def push_(
     track: tuple[str, ...],
     allow: tuple[str, ...],
     secrets: bool,
+    checks: tuple[str, ...],
+    no_check: bool,
     force: bool,
     lasts_s: float,
     message: str,
@@ -84,7 +91,8 @@ def push_(
 ) -> None:
     """Push the tracked functions in PATHS, in one release. What is live as it is stays.
 
-    Files are read, never imported or run.
+    Files are read, never imported or run. Before anything is sent, they are looked through for
+    names and modules that there are not, and for what would break callers; then the checks run.
 
     \b
     scatter push                     everything under the configured paths
@@ -92,13 +100,21 @@ def push_(
     scatter push -f score --expires 30m   half an hour of it; then what was before
     scatter push -f score --dry-run  what would be pushed
     """
+    from scatter.workspace.gate import Gate
+
     client, settings = client_of(ctx), settings_of(ctx)
     releases: Releases = client.releases
     verbs = into_file(releases, propose, dry_run=dry_run)
     chosen = paths or tuple(Path(p) for p in settings.paths)
     workspace = open_workspace(chosen, track or settings.track, strict=not only, secrets=secrets)
     before = dict(releases.functions())
-    candidates = _chosen(releases, workspace, only, check_allow(allow))
+    in_bundle, at_gate = check_allow(allow)
+    candidates = _chosen(releases, workspace, only, in_bundle)
+    if candidates and not no_check:
+        gate = Gate(workspace, checks_of(settings, checks), allow=at_gate)
+        found = _against_live(releases, workspace, before, candidates)
+        gate.read(found)
+        gate.run(found, say)
     began = time.monotonic()
     pushed = verbs.push(candidates, message=message, force=force, dry_run=dry_run, lasts_s=lasts_s)
     dry_run = dry_run or propose is not None
@@ -125,6 +141,18 @@ def push_(
         _explain(explained, before, dry_run)
     if not dry_run:
         _acknowledge(client.releases, pushed.release, wait_s, began)
+
+
+def _against_live(
+    releases: Releases,
+    workspace: Workspace,
+    before: Mapping[str, FunctionState],
+    candidates: Sequence[Candidate],
+) -> dict[str, tuple[Built, Bundle | None]]:
+    """Return function → as it would be pushed, and what is live of it."""
+    names = [candidate.bundle.function for candidate in candidates]
+    live = releases.live_bundles([before[n] for n in names if n in before])
+    return {name: (workspace.functions[name], live.get(name)) for name in names}
 
 
 def _changed(pushed: Pushed, before: Mapping[str, FunctionState]) -> dict[str, int]:

@@ -199,7 +199,13 @@ def _troubles(
         if state is None or not state.version or not answered or version == state.version:
             continue
         if name not in elsewhere:
-            yield (
-                f"{name} {number_of(version)} in place of {number_of(state.version)}",
-                "Its code there was defined after that release.",
-            )
+            yield _other(state, version)
+
+
+def _other(state: FunctionState, version: int) -> tuple[str, str]:
+    """Return (what, why) of a version that a process runs in place of the live one."""
+    if state.lapsed and version:
+        what = f"{state.function} {number_of(version)} is over"
+        return what, "It was temporary. The process goes back to what was before, by its own clock."
+    what = f"{state.function} {number_of(version)} in place of {number_of(state.version)}"
+    return what, "Its code there was defined after that release."

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from scatter.cli.app import client_of, secrets, settings_of, track
+from scatter.cli.gate import check, checks_of, no_check
 from scatter.cli.lending import temporary
 from scatter.cli.output import data, in_colour, say
 
@@ -17,6 +18,8 @@ from scatter.cli.output import data, in_colour, say
 @track
 @secrets
 @temporary
+@check
+@no_check
 @click.option("--diff", "show_diff", is_flag=True, help="Show what each push changed.")
 @click.pass_context
 def watch_(
@@ -25,6 +28,8 @@ def watch_(
     track: tuple[str, ...],
     secrets: bool,
     lasts_s: float,
+    checks: tuple[str, ...],
+    no_check: bool,
     show_diff: bool,
 ) -> None:
     """Push functions as they are saved. What one save changed is one release.
@@ -54,7 +59,11 @@ def watch_(
             on_event=show,
             ask=asker(settings),
             track=track or settings.track,
-            manner=Manner(lease_s=lasts_s, secrets=secrets),
+            manner=Manner(
+                lease_s=lasts_s,
+                secrets=secrets,
+                checks=None if no_check else checks_of(settings, checks),
+            ),
         )
     except KeyboardInterrupt:
         say("Stopped.")

@@ -44,9 +44,12 @@ from scatter.watch.events import (
     Survey,
 )
 from scatter.workspace import Changed, count_lines, same_bundle
+from scatter.workspace.gate import Found, Gate
 
 _FIRST_RETRY_S = 0.1
 _LONGEST_RETRY_S = 3.0
+_SHOWN = 20
+"""Lines of a check that failed that are shown: what went wrong comes last."""
 
 
 class Pusher:
@@ -59,6 +62,7 @@ class Pusher:
         tell: Callable[[Event], None],
         clock: Callable[[], float],
         lease_s: float = 0.0,
+        gate: Gate | None = None,
     ) -> None:
         """Remember where to push to; nothing is connected yet.
 
@@ -67,12 +71,14 @@ class Pusher:
             tell: Called with everything that happens.
             clock: Tells the time, in seconds.
             lease_s: Seconds that what is pushed is live, unless `renew` puts that off; 0: for good.
+            gate: Says what must be well before; None: nothing.
 
         """
         self.releases = releases
         self.retry_at: float | None = None
         self.renew_at: float | None = None
         self.lease_s = lease_s
+        self._gate = gate
         self._lent: dict[str, int] = {}
         self._ever_lent: set[str] = set()
         self._held: dict[str, tuple[str, str]] = {}
@@ -150,8 +156,42 @@ class Pusher:
         self._pending |= new
         for name in self._pending:
             self._kept_back.pop(name, None)
-        if self.retry_at is None:
+        if self._may_pass() and self.retry_at is None:
             self.flush()
+
+    def _may_pass(self) -> bool:
+        """Return whether all is well with what waits; else say what is not, and keep it back."""
+        if self._gate is None or not self._pending:
+            return True
+        output: list[str] = []
+        try:
+            self._read(self._gate)
+            self._gate.run(self._found(), output.append)
+        except ScatterError as error:
+            names, shown = tuple(self._pending), "".join(f"\n  {one}" for one in output[-_SHOWN:])
+            self._kept_back |= self._pending
+            self._pending = {}
+            self._tell(Failed(message=f"{error}{shown}", functions=names))
+            return False
+        return True
+
+    def _found(self) -> Found:
+        return {n: (c.built, self._live.get(n)) for n, c in self._pending.items()}
+
+    def _read(self, gate: Gate) -> None:
+        """Look at what waits against what was live when this was last known, and if need be now."""
+        try:
+            gate.read(self._found())
+        except Refused:
+            try:
+                known = self.releases.functions()
+                states = [known[name] for name in self._pending if name in known]
+                live = self.releases.live_bundles(states)
+            except ScatterError:
+                live = {}
+            if not live:
+                raise
+            gate.read({n: (c.built, live.get(n)) for n, c in self._pending.items()})
 
     def flush(self) -> None:
         """Push everything that is waiting."""

@@ -23,6 +23,8 @@ from scatter.watch.events import Event, Mended, Pushed, Started
 from scatter.watch.loop import Notice, Notices
 from scatter.watch.pusher import Pusher
 from scatter.workspace import Changed, Changes, Workspace
+from scatter.workspace.checks import Check
+from scatter.workspace.gate import Gate
 
 _SWEEP_S = 5.0
 _POLLED_SWEEP_S = 0.2
@@ -40,11 +42,14 @@ class Manner:
         lease_s: Seconds that what is pushed is live, put off while the watch goes on; what was live
             before is so again when it ends. 0: what is pushed stays.
         secrets: Push texts that look like credentials.
+        checks: Commands that must pass before a push, after what files tell was looked at; None:
+            neither is.
 
     """
 
     lease_s: float = 0.0
     secrets: bool = False
+    checks: Sequence[Check] | None = None
 
 
 def watch(
@@ -114,8 +119,13 @@ class Watcher:
         self._telling = threading.Lock()
         self._clock = time.monotonic
         self._manner = manner or Manner()
+        checks = self._manner.checks
         self._pusher = Pusher(
-            releases, tell=self._tell, clock=self._clock, lease_s=self._manner.lease_s
+            releases,
+            tell=self._tell,
+            clock=self._clock,
+            lease_s=self._manner.lease_s,
+            gate=Gate(workspace, checks) if checks is not None else None,
         )
         self._acks = Acknowledger(ask, tell=self._tell, clock=self._clock) if ask else None
         self._locks = git.index_locks(workspace.roots)
