@@ -14,18 +14,29 @@ Invariants
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from scatter import undo
 from scatter.bundle import Bundle, decode, digest_of, encode
-from scatter.errors import Conflict, NotFound, Refused, RolledBack, UsageError
+from scatter.errors import NotFound, Refused, UsageError
 from scatter.log import Draft, Journal, Ledger
 from scatter.log.proposal import Proposal
 from scatter.log.versions import removals
 from scatter.model import Action, Change, FunctionState, Release, Version
 from scatter.names import SHIPPED, check, resolve
+from scatter.steps import (
+    check_held,
+    check_seen,
+    deployed_is_live,
+    kept,
+    may_stay,
+    moves,
+    news,
+    no_version,
+    span,
+)
 
 Targets = Callable[[Mapping[str, FunctionState]], Mapping[str, int]]
 
@@ -140,7 +151,7 @@ class Releases:
         wanted = state.version if number is None else number
         version = self.journal.version(state.function, wanted) if wanted else None
         if version is None:
-            raise _no_version(state, wanted or SHIPPED)
+            raise no_version(state, wanted or SHIPPED)
         return version
 
     def fetch(self, version: Version) -> Bundle:
@@ -211,9 +222,9 @@ class Releases:
             for name, (candidate, data) in encoded.items():
                 state = known.get(name)
                 if unasked and state and state.live.bundle != digest_of(data):
-                    _check_held(candidate, state)
+                    check_held(candidate.seen, state)
                 plan[name] = self._pushed(candidate, data, state, force)
-            new = tuple(_news(plan, known, lasts_s, unasked))
+            new = tuple(news(plan, known, lasts_s, unasked))
             lasting = lasts_s if new else 0.0
             new = new or self._lost(plan.values())
             if not new:
@@ -237,7 +248,7 @@ class Releases:
         if state and state.live.bundle == digest:
             return state.live
         if state and state.version is not None and not force:
-            self._check_seen(candidate, state)
+            check_seen(candidate.seen, state, self.author)
         return Change(
             function=name,
             version=(state.last if state else 0) + 1,
@@ -252,26 +263,7 @@ class Releases:
     def _lost(self, live: Collection[Change]) -> tuple[Change, ...]:
         """Return those live versions whose bundle the store has lost: a release brings it back."""
         there = self.journal.store.bundles([change.bundle for change in live])
-        return tuple(_kept(change, 0) for change in live if change.bundle not in there)
-
-    def _check_seen(self, candidate: Candidate, state: FunctionState) -> None:
-        """Raise `Conflict` unless the candidate's maker has seen the live version."""
-        if candidate.seen == state.version or (
-            candidate.seen is None and state.author == self.author
-        ):
-            return
-        name, seen = state.function, candidate.seen
-        live = f"version {state.version}" if state.version else "(the deployed code)"
-        made_from = f"your code was made from version {seen}" if seen else "you have not seen it"
-        raise Conflict(
-            f"`{name}` {live} was released by {state.author} at {state.time}; "
-            f"{made_from}. See `scatter diff {name}`, then pull it, or push with force.",
-            function=name,
-            seen=seen,
-            live=state.version,
-            author=state.author,
-            time=state.time,
-        )
+        return tuple(kept(change, 0) for change in live if change.bundle not in there)
 
     def release(
         self,
@@ -325,7 +317,7 @@ class Releases:
         """
 
         def make(_: Ledger) -> Draft | None:
-            changes = tuple(_kept(state.live, 0) for state in self._temporary(versions))
+            changes = tuple(kept(state.live, 0) for state in self._temporary(versions))
             draft = self._draft("release", changes, "goes on", lasts_s=lasts_s)
             return draft if changes else None
 
@@ -347,7 +339,7 @@ class Releases:
 
         def make(_: Ledger) -> Draft | None:
             before = (state.fallback for state in self._temporary(versions))
-            changes = tuple(_kept(one.live, 0) for one in before if one is not None)
+            changes = tuple(kept(one.live, 0) for one in before if one is not None)
             return self._draft("release", changes, message) if changes else None
 
         self.journal.catch_up()
@@ -371,10 +363,10 @@ class Releases:
         again = {
             name
             for name, state in known.items()
-            if action == "release" and _may_stay(state, lasts_s, unasked=False)
+            if action == "release" and may_stay(state, lasts_s, unasked=False)
         }
-        moves = {n: v for n, v in targets(known).items() if known[n].version != v or n in again}
-        changes = tuple(self._to_version(known[n], number) for n, number in moves.items())
+        chosen = {n: v for n, v in targets(known).items() if known[n].version != v or n in again}
+        changes = tuple(self._to_version(known[n], number) for n, number in chosen.items())
         return self._draft(action, changes, message, lasts_s=lasts_s) if changes else None
 
     def _to_version(self, state: FunctionState, number: int) -> Change:
@@ -382,7 +374,7 @@ class Releases:
             return Change(function=state.function, version=SHIPPED)
         version = self.journal.version(state.function, number)
         if version is None:
-            raise _no_version(state, number)
+            raise no_version(state, number)
         return version.as_change()
 
     def rollback(
@@ -479,7 +471,7 @@ class Releases:
         before = sequence + 1
         while open_ and before > 1:
             page = self.journal.releases(before=before, limit=256)
-            for change in (c for r in page if not r.expires for c in _moves(r)):
+            for change in (c for r in page if not r.expires for c in moves(r)):
                 if change.function in open_:
                     open_.discard(change.function)
                     targets[change.function] = change.version or SHIPPED
@@ -536,14 +528,12 @@ class Releases:
             versions = self.journal.versions(state.function, limit=1 << 30)
             change = Change(function=state.function, version=None)
             if older_than is not None:
-                change = _kept(state.live, removed_below=older_than)
+                change = kept(state.live, removed_below=older_than)
             gone, bundles = removals(change, versions, ledger.functions.get(state.function))
             numbers = tuple(v.number for v in gone)
             if older_than is not None and not gone:
                 return None
-            note = (
-                message if older_than is None else message or f"versions {_span(numbers)} removed"
-            )
+            note = message if older_than is None else message or f"versions {span(numbers)} removed"
             forget = {state.function: () if older_than is None else numbers}
             return self._draft("delete", (change,), note, forget=forget, remove=frozenset(bundles))
 
@@ -567,75 +557,6 @@ class Releases:
 def _alive(journal: Journal) -> dict[str, FunctionState]:
     """Return name → state of every function that is not deleted."""
     return {n: s for n, s in sorted(journal.current().items()) if s.version is not None}
-
-
-def _moves(release: Release) -> Iterable[Change]:
-    """Return the changes that made something live; removing older versions did not."""
-    is_delete = release.action == "delete"
-    return (c for c in release.changes if not is_delete or c.version is None)
-
-
-def _news(
-    plan: Mapping[str, Change], known: Mapping[str, FunctionState], lasts_s: float, unasked: bool
-) -> Iterator[Change]:
-    """Yield what a push has to release: new code, and what is live and is to end otherwise."""
-    for name, change in plan.items():
-        state = known.get(name)
-        if state is None or change != state.live:
-            yield change
-        elif _may_stay(state, lasts_s, unasked=unasked):
-            yield _kept(change, 0)
-
-
-def _may_stay(state: FunctionState, lasts_s: float, *, unasked: bool) -> bool:
-    """Return whether releasing the live version again changes something."""
-    return bool(state.expires) or (state.rolled_back and not lasts_s and not unasked)
-
-
-def _check_held(candidate: Candidate, state: FunctionState) -> None:
-    """Raise `RolledBack` if somebody rolled a function back, and has not lifted that."""
-    if not state.rolled_back:
-        return
-    live = f"version {state.version}" if state.version else "the deployed code"
-    raise RolledBack(
-        f"`{state.function}` was rolled back to {live} by {state.author} at {state.time}, which "
-        f"holds it: what is saved is not pushed. `scatter push -f {state.function}` lifts that.",
-        function=state.function,
-        seen=candidate.seen,
-        live=state.version,
-        author=state.author,
-        time=state.time,
-    )
-
-
-def _kept(live: Change, removed_below: int) -> Change:
-    """Return the change that leaves a function's live version as it is, and removes others."""
-    return replace(live, created=False, base=None, removed_below=removed_below)
-
-
-def _span(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
-
-
-def deployed_is_live(state: FunctionState) -> NotFound:
-    """Return the error for who wants the live version where none is: it was released to 0."""
-    return NotFound(
-        f"`{state.function}` runs the deployed code; no version of it is live. That code is only "
-        f"in the processes that were deployed with it. See `scatter log {state.function}` for "
-        "versions to ask for by number, or to release.",
-        name=state.function,
-    )
-
-
-def _no_version(state: FunctionState, number: int) -> NotFound:
-    if number == SHIPPED:
-        what = (
-            f"Version 0 of `{state.function}` is the deployed code, which is not in the namespace."
-        )
-    else:
-        what = f"`{state.function}` has no version {number} (the newest is {state.last})."
-    return NotFound(f"{what} See `scatter log {state.function}`.", name=state.function)
 
 
 __all__ = ["Candidate", "Pushed", "Releases", "deployed_is_live"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from fleets import SHOP, Shop
 from linking import Lab
+from scatter_agent import work
 from scatter_agent.agent import Agent
 from scatter_agent.mirror.copy import Copy
 from scatter_agent.terms import Terms
@@ -150,6 +151,20 @@ def test_no_server_is_needed_for_the_end(away: Away) -> None:
     away.until("f4 g4 h0")
     away.kill()
     away.until("f2 g0 h0")
+
+
+def test_the_end_comes_in_time_while_an_agent_waits_for_its_next_try(
+    away: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "FIRST_BACKOFF_S", 300.0)
+    monkeypatch.setattr(work, "LAST_BACKOFF_S", 300.0)
+    away.push(f="f1")
+    agent = away.ready()
+    lend(away, 3, f="f2")
+    away.until("f2 g0 h0")
+    away.kill()
+    wait_until(lambda: agent.status().state == "stale", "the agent to see it")
+    away.until("f1 g0 h0")
 
 
 def test_no_server_is_needed_by_a_process_that_never_ran_what_was_before(away: Away) -> None:

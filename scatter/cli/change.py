@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,20 +20,19 @@ from scatter.cli.app import (
     settings_of,
     track,
 )
+from scatter.cli.choosing import against_live, candidates_of, changed_by
 from scatter.cli.cosign import into_file, propose
 from scatter.cli.explain import headline, open_workspace, show, strangers_of
 from scatter.cli.gate import check, checks_of, no_check
 from scatter.cli.lending import expires, until
 from scatter.cli.output import confirm, data, data_json, number_of, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
-from scatter.names import printable, resolve
+from scatter.names import printable
 
 if TYPE_CHECKING:
-    from scatter.bundle import Bundle
-    from scatter.bundle.build import Built
     from scatter.model import FunctionState, Release
-    from scatter.releases import Candidate, Pushed, Releases
-    from scatter.workspace import Explanation, Workspace
+    from scatter.releases import Releases
+    from scatter.workspace import Explanation
 
 dry = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 why = click.option("-m", "--message", default="", help="Why; shown in the log.")
@@ -109,16 +108,16 @@ def push_(
     workspace = open_workspace(chosen, track or settings.track, strict=not only, secrets=secrets)
     before = dict(releases.functions())
     in_bundle, at_gate = check_allow(allow)
-    candidates = _chosen(releases, workspace, only, in_bundle)
+    candidates = candidates_of(releases, workspace, only, in_bundle)
     if candidates and not no_check:
         gate = Gate(workspace, checks_of(settings, checks), allow=at_gate)
-        found = _against_live(releases, workspace, before, candidates)
+        found = against_live(releases, workspace, before, candidates)
         gate.read(found)
         gate.run(found, say)
     began = time.monotonic()
     pushed = verbs.push(candidates, message=message, force=force, dry_run=dry_run, lasts_s=lasts_s)
     dry_run = dry_run or propose is not None
-    changed = _changed(pushed, before)
+    changed = changed_by(pushed, before)
     live = releases.live_bundles([before[n] for n in changed if n in before])
     explained = {n: workspace.explain(n, live.get(n)) for n in changed}
     if as_json:
@@ -143,29 +142,6 @@ def push_(
         _acknowledge(client.releases, pushed.release, wait_s, began)
 
 
-def _against_live(
-    releases: Releases,
-    workspace: Workspace,
-    before: Mapping[str, FunctionState],
-    candidates: Sequence[Candidate],
-) -> dict[str, tuple[Built, Bundle | None]]:
-    """Return function → as it would be pushed, and what is live of it."""
-    names = [candidate.bundle.function for candidate in candidates]
-    live = releases.live_bundles([before[n] for n in names if n in before])
-    return {name: (workspace.functions[name], live.get(name)) for name in names}
-
-
-def _changed(pushed: Pushed, before: Mapping[str, FunctionState]) -> dict[str, int]:
-    """Return function → version of what a push made live, or changed the end or a hold of."""
-    known = {name: state for name, state in before.items() if pushed.release is not None}
-    again = {name for name, state in known.items() if state.expires or state.rolled_back}
-    return {
-        name: version
-        for name, version in pushed.versions.items()
-        if name not in before or before[name].version != version or name in again
-    }
-
-
 def _until(release: Release | None) -> str:
     """Return until when a release holds, for the end of a line; empty if it is for good."""
     if release is None or not release.expires:
@@ -184,40 +160,6 @@ def _explain(
         else:
             for line in strangers_of(explanation):
                 say(line)
-
-
-def _chosen(
-    releases: Releases, workspace: Workspace, only: tuple[str, ...], allow: tuple[str, ...]
-) -> list[Candidate]:
-    """Return what the files hold and is not live as it is, as candidates."""
-    from scatter.releases import Candidate
-
-    built = workspace.functions
-    names = [resolve(name, built) for name in only] or list(built)
-    known = releases.functions()
-    live = releases.live_bundles([known[n] for n in names if n in known])
-    return [
-        Candidate(
-            bundle=replace(built[n].bundle, allow=allow), lines=built[n].lines, file=built[n].file
-        )
-        for n in _with_called(names, built, known.keys())
-        if n not in live
-        or not workspace.is_same(built[n].bundle, live[n])
-        or (only and n in names and (allow != live[n].allow or known[n].rolled_back))
-        or known[n].expires  # its end is put off, or it is to stay
-    ]
-
-
-def _with_called(names: list[str], built: Any, live: Any) -> list[str]:
-    """Return the names, and the tracked functions they call that the namespace lacks."""
-    chosen: dict[str, None] = {}
-    todo = list(names)
-    while todo:
-        name = todo.pop(0)
-        chosen[name] = None
-        called = [i.source for i in built[name].bundle.items if i.kind == "tracked"]
-        todo += [n for n in called if n in built and n not in live and n not in chosen]
-    return list(chosen)
 
 
 @click.command()

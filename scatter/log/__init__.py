@@ -1,6 +1,7 @@
 """The log of releases: statements and their bytes, the hash chain, the state it adds up to.
 
-`statement` and `envelope` are the bytes of one release, `ledger` is the pure fold over them, and
+`statement` and `envelope` are the bytes of one release, `ledger` is the pure fold over them, with
+`states` and `snapshot`; `leases` says when temporary versions are over here, and
 `journal` is the one that reads (`reading`) and appends through a store; `opening` makes one of the
 settings.
 """

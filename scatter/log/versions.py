@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from scatter.errors import Untrusted
-from scatter.log.ledger import Ledger, spared_with
+from scatter.log.ledger import Ledger
+from scatter.log.states import spared_with
 from scatter.model import Change, FunctionState, Release, Version
 from scatter.store.port import Store
 

@@ -32,7 +32,6 @@ from scatter.watch.events import (
     AlreadyLive,
     Conflicted,
     Drift,
-    Ended,
     Event,
     Failed,
     Held,
@@ -40,9 +39,9 @@ from scatter.watch.events import (
     PushedFunction,
     Reconnected,
     Reconnecting,
-    Restored,
     Survey,
 )
+from scatter.watch.lease import Lease
 from scatter.workspace import Changed, count_lines, same_bundle
 from scatter.workspace.gate import Found, Gate
 
@@ -76,11 +75,8 @@ class Pusher:
         """
         self.releases = releases
         self.retry_at: float | None = None
-        self.renew_at: float | None = None
-        self.lease_s = lease_s
+        self.lease = Lease(releases, lasts_s=lease_s, tell=tell)
         self._gate = gate
-        self._lent: dict[str, int] = {}
-        self._ever_lent: set[str] = set()
         self._held: dict[str, tuple[str, str]] = {}
         self._tell = tell
         self._clock = clock
@@ -221,7 +217,7 @@ class Pusher:
         while True:
             candidates = [self._candidate(c) for c in self._pending.values()]
             try:
-                return self.releases.push(candidates, lasts_s=self.lease_s, unasked=True)
+                return self.releases.push(candidates, lasts_s=self.lease.lasts_s, unasked=True)
             except RolledBack:
                 raise
             except Conflict as error:
@@ -235,7 +231,7 @@ class Pusher:
     def _came_back(self, conflict: Conflict) -> bool:
         """Return whether a version that is known here came back without anybody's new code."""
         name = conflict.function
-        is_over = name in self._ever_lent and bool(self.releases.known()[name].lapsed)
+        is_over = name in self.lease.ever and bool(self.releases.known()[name].lapsed)
         return (is_over or name in self._held) and conflict.live in {SHIPPED, *self._known[name]}
 
     def _went_back(self, conflict: Conflict) -> bool:
@@ -322,53 +318,25 @@ class Pusher:
 
     # for a while -------------------------------------------------------------------------
 
-    def _lend(self, outcome: Outcome) -> None:
-        """Note what was pushed for a while: its end is put off when half of that has passed."""
-        release = outcome.release
-        if release is None or not release.expires:
-            return
-        self._lent |= {c.function: c.version or SHIPPED for c in release.changes}
-        self._ever_lent |= self._lent.keys()
-        if self.renew_at is None:
-            self.renew_at = self._clock() + self.lease_s / 2
+    @property
+    def renew_at(self) -> float | None:
+        """When the end of what was pushed for a while is to be put off; None: nothing is."""
+        return self.lease.renew_at
 
     def renew(self) -> None:
-        """Put off the end of what was pushed for a while, where that is still live."""
-        self.renew_at = None
+        """Put off the end of what was pushed for a while."""
         try:
-            release = self.releases.extend(self._lent, lasts_s=self.lease_s)
+            self.lease.renew(self._clock())
+        except StoreUnavailable as error:
+            self._back_off(error)
         except ScatterError as error:
-            self.renew_at = self._clock() + min(self.lease_s / 8, _LONGEST_RETRY_S)
-            if isinstance(error, StoreUnavailable):
-                self._back_off(error)
-            return
-        there = {c.function for c in release.changes} if release is not None else set[str]()
-        ended = {name: v for name, v in self._lent.items() if name not in there}
-        self._lent = {name: v for name, v in self._lent.items() if name in there}
-        if self._lent:
-            self.renew_at = self._clock() + self.lease_s / 2
-        if ended:
-            self._tell(Ended(functions=tuple(sorted(ended.items()))))
-
-    def restore(self) -> None:
-        """Bring back what was live before what was pushed for a while, where that is still live."""
-        lent, self._lent, self.renew_at = self._lent, {}, None
-        if not lent:
-            return
-        try:
-            release = self.releases.end(lent, message="end of a temporary watch")
-        except ScatterError as error:
-            message = f"{error} What was live before is so again in {self.lease_s:.0f} s at most."
-            self._tell(Failed(message=message, functions=()))
-            return
-        if release is not None:
-            back = tuple((c.function, c.version or SHIPPED) for c in release.changes)
-            self._tell(Restored(functions=back))
+            self.lease.renew_at = self._clock() + self.lease.lasts_s / 2
+            self._tell(Failed(message=str(error), functions=()))
 
     def _landed(self, outcome: Outcome, *, was_away: bool) -> None:
         """Tell what a push did, and remember it as seen."""
         now = self._clock()
-        self._lend(outcome)
+        self.lease.lend(outcome, now)
         sequences = self._sequences(outcome, was_away=was_away)
         pushed: list[PushedFunction] = []
         already: list[tuple[str, int]] = []

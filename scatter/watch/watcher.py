@@ -145,7 +145,7 @@ class Watcher:
             self._load()
             self._watch(stop_event)
         finally:
-            self._pusher.restore()
+            self._pusher.lease.restore()
             if self._acks:
                 self._acks.stop()
 
@@ -173,7 +173,7 @@ class Watcher:
                 address=store.address,
                 functions=tuple(functions),
                 survey=survey,
-                lease_s=self._pusher.lease_s,
+                lease_s=self._manner.lease_s,
             )
         )
         for problem in changes.problems:

@@ -249,7 +249,7 @@ def test_what_travels_from_another_module_is_shown(desks: Desks, shell: Shell) -
     shell.edit("return helper(x)", "return helper(clean(x))")
     desks.release("push")
     (shell.folder / "util.py").write_text("def clean(x):\n    return steal(x)\n")
-    assert desks.ann("push", "--propose", "p.json").code == 0
+    assert desks.ann("push", "--no-check", "--propose", "p.json").code == 0
     assert "+    return steal(x)\n" in desks.bob("sign", "p.json", "--dry-run").out
 
 
