@@ -309,6 +309,7 @@ def test_a_row_of_a_snapshot_is_read() -> None:
         a_row(expires=""),
         a_row(expires="soon"),
         a_row(expires=1),
+        a_row(time="yesterday"),
         a_row(fallback=None),
         a_row(fallback=[]),
         a_row(rolled_back=False),

@@ -17,6 +17,7 @@ from scatter_agent import work
 from scatter_agent.agent import Agent
 from scatter_agent.mirror.copy import Copy
 from scatter_agent.terms import Terms
+from scatter_agent.trials import Trials
 from support import wait_until
 from test_agent import Away, World
 
@@ -24,10 +25,12 @@ from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
 from scatter.config import Settings
 from scatter.log import Leases
+from scatter.registry import Registry
 from scatter.releases import Candidate
 from scatter.server import EmbeddedServer
+from scatter.store.directory import DirectoryStore
 
-LEASE_S = 1.2
+LEASE_S = 2.5
 
 
 @pytest.fixture
@@ -207,6 +210,48 @@ def test_a_process_of_a_directory_leaves_it_with_everything_else_down(
     away.ready(url=f"dir:{tmp_path}")
     assert away.calls() == "f2 g0 h0"
     away.until("f1 g0 h0")
+
+
+def test_a_mirror_keeps_what_comes_after_however_long_that_is(
+    away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scatter_agent.mirror.copy.GRACE_S", 1e-6)
+    away.push(f="f1")
+    lend(away, 3600, f="f2")
+    mirrored = Copy(tmp_path, away.namespace, lambda: None)
+    for number in range(3):
+        away.push(g=f"g{number}")
+        mirrored.keep(away.releases.journal, frozenset(), {})
+    mirrored.close()
+    bundles = DirectoryStore(tmp_path, away.namespace).bundles
+    state = away.releases.find(away.name("f"))
+    assert state.fallback is not None
+    wanted = {state.live.bundle, state.fallback.live.bundle}
+    assert bundles(wanted).keys() == wanted
+    away.releases.release({away.name("f"): 2})
+    away.releases.journal.catch_up()
+    again = Copy(tmp_path, away.namespace, lambda: None)
+    again.keep(away.releases.journal, frozenset(), {})
+    away.push(g="g9")
+    again.keep(away.releases.journal, frozenset(), {})
+    again.close()
+    assert bundles(wanted).keys() == {state.live.bundle}, "nothing goes back to it any more"
+
+
+def test_code_that_calls_a_function_which_is_not_here_is_at_hand_whole(world: World) -> None:
+    calling = world.program.text.replace('return "f0"', "return g()")
+    world.push(g="g1")
+    world.push_text(calling, "f")
+    lend(world, 60, f="f2", h="h2")
+    registry, journal = Registry(), world.releases.journal
+    registry.add(world.name("f"), world.program.f)
+    trials = Trials(registry)
+    trials.provide(journal)
+    f, g = (world.releases.history(name)[-1].bundle for name in "fg")
+    assert journal.retained.keys() == {f, g}
+    world.releases.release({world.name("f"): 1, world.name("h"): 1})
+    trials.provide(journal)
+    assert journal.retained == {}
 
 
 @pytest.mark.parametrize("ahead_s", [-86400.0 * 400, -3600.0])

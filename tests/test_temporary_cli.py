@@ -75,7 +75,7 @@ def test_a_push_for_a_while_says_until_when_and_is_over(
 ) -> None:
     worker = start_worker()
     pushed.edit("RATE = 3", "RATE = 4")
-    done = pushed("push", "--expires", "3s")
+    done = pushed("push", "--expires", "8s")
     assert done.code == 0, done.err
     said = r"Pushed pricing:score v3 \(\d+ B\), until \d\d:\d\d; then what was live before\n"
     assert re.match(said, done.err)

@@ -36,6 +36,7 @@ class Trials:
         self._registry = registry
         self._states: dict[str, FunctionState] = {}
         self._told: set[tuple[str, int]] = set()
+        self._provided: object = None  # for what all is at hand
 
     def __repr__(self) -> str:
         return f"<Trials of {', '.join(sorted(self._states)) or 'nothing'}>"
@@ -94,8 +95,16 @@ class Trials:
             StoreUnavailable: It cannot be had now.
 
         """
-        if journal.ledger.temporary or journal.retained:
-            journal.retain(dict.fromkeys(self._needed(journal)))
+        functions, temporary = journal.ledger.functions, journal.ledger.temporary
+        if not (temporary or journal.retained):
+            return
+        asked = frozenset((name, functions[name].sequence) for name in temporary)
+        if self._provided != (journal, asked, len(self._registry.slots())):
+            needed = dict.fromkeys(self._needed(journal))
+            journal.retain(needed)
+            is_whole = all(change.bundle in journal.retained for change in needed if change.bundle)
+            there = journal, asked, len(self._registry.slots())
+            self._provided = there if is_whole else None
 
     def _needed(self, journal: Journal) -> Iterator[Change]:
         """Yield what comes after temporary versions, and what it calls that is not here yet."""

@@ -160,6 +160,8 @@ def _check_fallback(state: FunctionState) -> None:
     fallback = state.fallback
     if fallback is None:
         return
+    if not statement.is_time(state.time):
+        raise ValueError("a temporary version has no time at which it began")
     numbers = (fallback.sequence, fallback.previous, fallback.live.version or 0)
     if fallback.live.function != state.function or fallback.live.version is None:
         raise ValueError("a fallback is of another function, or of none")
