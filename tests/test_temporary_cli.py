@@ -77,7 +77,7 @@ def test_a_push_for_a_while_says_until_when_and_is_over(
     pushed.edit("RATE = 3", "RATE = 4")
     done = pushed("push", "--expires", "8s")
     assert done.code == 0, done.err
-    said = r"Pushed pricing:score v3 \(\d+ B\), until \d\d:\d\d; then what was live before\n"
+    said = r"Pushed pricing:score v3 \(\d+ B\), until \d\d:\d\d:\d\d; then what was live before\n"
     assert re.match(said, done.err)
     assert worker.ask("pricing.score(1)") == "4"
     assert SHORT.search(pushed("list").out)
@@ -207,8 +207,9 @@ def test_the_version_that_is_live_is_pushed_to_lift_a_hold(
 
 
 def test_a_time_is_told_as_a_clock_has_it_here_and_with_its_day_on_another() -> None:
-    now = datetime.now(UTC).astimezone().replace(hour=12, minute=5)
-    assert until(now.isoformat(), now) == "12:05"
+    now = datetime.now(UTC).astimezone().replace(hour=12, minute=5, second=7)
+    assert until((now + timedelta(seconds=90)).isoformat(), now) == "12:06:37"
+    assert until((now + timedelta(minutes=30)).isoformat(), now) == "12:35"
     later = now + timedelta(days=3)
     assert until(later.isoformat(), now) == f"{later:%Y-%m-%d} 12:05"
     assert until("") == ""

@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from scatter.model import FunctionState
 
+_NEAR_S = 120
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _FORM = re.compile(r"(\d+)(s|m|min|h|d)")
 DEFAULT_LEASE = "10m"
@@ -66,12 +67,16 @@ temporary = click.option(
 
 
 def until(time: str, now: datetime | None = None) -> str:
-    """Return an ISO 8601 time as a clock on the wall here has it; with the day if it is another."""
+    """Return an ISO 8601 time as a clock on the wall here has it.
+
+    With its day if that is another one, and with its seconds if it is near.
+    """
     if not time:
         return ""
-    here = datetime.fromisoformat(time).astimezone()
-    today = (now or datetime.now(UTC)).astimezone().date()
-    return f"{here:%H:%M}" if here.date() == today else f"{here:%Y-%m-%d %H:%M}"
+    here, now = datetime.fromisoformat(time).astimezone(), (now or datetime.now(UTC)).astimezone()
+    if here.date() != now.date():
+        return f"{here:%Y-%m-%d %H:%M}"
+    return f"{here:%H:%M:%S}" if (here - now).total_seconds() < _NEAR_S else f"{here:%H:%M}"
 
 
 def live_of(state: FunctionState) -> str:
