@@ -88,7 +88,7 @@ def wanted(
     asked = [Wanted(change=c, data=data.get(c.bundle), loaded=loaded) for c, loaded in found]
 
     def lookup(name: str) -> Wanted | None:
-        state = journal.ledger.functions.get(name)
+        state = journal.current().get(name)
         if state is None or not state.version:
             return None
         return Wanted(change=state.live, data=journal.bundles([state.live]).get(state.live.bundle))

@@ -135,7 +135,7 @@ class Client:
         self, names: Sequence[str], secrets: bool
     ) -> dict[str, tuple[Candidate, Linked]]:
         """Return what to push of each function, and what it runs."""
-        known = self.journal.ledger.functions
+        known = self.journal.current()
         candidates: dict[str, tuple[Candidate, Linked]] = {}
         todo = list(names)
         while todo:
@@ -199,7 +199,7 @@ class Client:
 
     def _note_pushed(self, name: str, version: int, running: Linked) -> None:
         """Remember that what ran here is the version that was pushed."""
-        state = self.journal.ledger.functions[name]
+        state = self.journal.current()[name]
         if state.version != version or running.version == version:
             self.registry.saw(name, version)  # somebody was faster, or it was live already
             return

@@ -34,6 +34,7 @@ _ENVIRONMENT = {
     "author": ("SCATTER_AUTHOR",),
     "paths": ("SCATTER_PATHS",),
     "track": ("SCATTER_TRACK",),
+    "checks": ("SCATTER_CHECKS",),
     "labels": ("SCATTER_LABELS",),
     "application": ("SCATTER_APPLICATION",),
     "cache": ("SCATTER_CACHE",),
@@ -50,14 +51,20 @@ _DEFAULTS: dict[str, Any] = {
     "author": "",
     "paths": (".",),
     "track": (),
+    "checks": (),
     "labels": (),
     "application": "",
     "cache": "",
     "trust": "on",
     **dict.fromkeys(_OF_ACCESS, ""),
 }
-_JOINTS = {"paths": os.pathsep, "track": ",", "labels": ","}
-_LISTS = {"paths": re.escape(os.pathsep), "track": r"[,\s]+", "labels": r"\s*,\s*"}
+_JOINTS = {"paths": os.pathsep, "track": ",", "labels": ",", "checks": "\n"}
+_LISTS = {
+    "paths": re.escape(os.pathsep),
+    "track": r"[,\s]+",
+    "labels": r"\s*,\s*",
+    "checks": r"\s*\n\s*",
+}
 """Settings that are lists, and what separates their values in one text."""
 _NOT_IN_FILES = frozenset({"trust"})
 """Settings that each process says for itself: no file of a project turns the checks off."""
@@ -76,6 +83,8 @@ class Settings:
         author: Who releases; empty: found out when needed.
         paths: Files and directories that `watch` and `push` read by default.
         track: Patterns of modules of which every function is tracked.
+        checks: Commands that must pass before something is pushed; `[PATTERN] COMMAND` for one that
+            concerns only files of some paths.
         labels: What a process is, as `key=value`, for rollouts and for people.
         application: How `scatter status` names a process; empty: by its program.
         cache: Directory in which agents keep the last known good versions; empty: nowhere.
@@ -91,6 +100,7 @@ class Settings:
     author: str = ""
     paths: tuple[str, ...] = (".",)
     track: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     application: str = ""
     cache: str = ""
@@ -135,12 +145,14 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """Return the variables by which another process comes to the same settings.
 
-        What is a default, and what this process has from its own environment, is left out.
+        What is a default, and what this process has from its own environment, is left out; so are
+        checks, which are for whoever pushes.
         """
         told = [
             name
             for name in _DEFAULTS
             if not self.origins.get(name, "default").startswith(("default", "environment"))
+            and name != "checks"
         ]
         texts = {name: getattr(self, name) for name in told}
         return {
@@ -317,6 +329,8 @@ def checked(name: str, value: object, origin: str) -> object:
             value = [text for text in re.split(_LISTS[name], value.strip()) if text]
         if name == "labels" and isinstance(value, Mapping):
             value = [f"{key}={text}" for key, text in value.items()]
+        if name == "checks" and isinstance(value, Mapping):
+            value = _checks_of(value)
         is_good = name != "labels" or _are_labels(value)
         if is_good and isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
@@ -325,11 +339,23 @@ def checked(name: str, value: object, origin: str) -> object:
     expected = {
         "paths": "a list of paths",
         "track": "a list of patterns",
+        "checks": "a list of commands, or a table of them by patterns of paths",
         "labels": "a list of `key=value`",
         "namespace": "1 to 100 letters, digits, dots, dashes or underscores",
         "trust": "'on' or 'off'",
     }.get(name, "text")
     raise UsageError(f"{name} ({origin}): expected {expected}, found {value!r}.")
+
+
+def _checks_of(table: Mapping[Any, Any]) -> list[str] | None:
+    """Return checks that are a table, pattern of paths → a command or several, as a list."""
+    lists = {p: [found] if isinstance(found, str) else found for p, found in table.items()}
+    if not all(isinstance(found, list) for found in lists.values()):
+        return None
+    pairs = [(pattern, command) for pattern, found in lists.items() for command in found]
+    if not all(isinstance(text, str) for pair in pairs for text in pair):
+        return None
+    return [command if pattern == "*" else f"[{pattern}] {command}" for pattern, command in pairs]
 
 
 def _are_labels(value: object) -> bool:

@@ -92,6 +92,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 def _stay(stage: _Stage) -> None:
     """Let the user edit until Ctrl-C."""
+    _lift(stage)
     stage.say("")
     stage.say(f"  Edit and save {stage.shop / 'pricing.py'}")
     stage.say(f"  and ask       curl '{stage.workers[0].url}'")
@@ -101,6 +102,19 @@ def _stay(stage: _Stage) -> None:
         threading.Event().wait()
     except KeyboardInterrupt:
         stage.say("")
+
+
+def _lift(stage: _Stage) -> None:
+    """Release what the story rolled back to: a rollback holds against what is saved."""
+    from scatter.client import Client
+    from scatter.registry import Registry
+
+    client = Client(stage.settings, registry=Registry(), signer=stage.signer)
+    states = client.releases.functions().values()
+    held = {state.function: state.version or 0 for state in states if state.rolled_back}
+    if held:
+        client.releases.release(held, message="lifts the hold of the rollback")
+    client.close()
 
 
 @dataclass

@@ -151,6 +151,10 @@ class Conflict(ScatterError):
         self.time = time
 
 
+class RolledBack(Conflict):
+    """Somebody rolled a function back, which holds it against watchers until it is lifted."""
+
+
 class Refused(ScatterError):
     """A version, release or source was refused; what runs stays as it was.
 

@@ -35,6 +35,7 @@ _WHY = {
     OTHER: "Its code there was defined after that release.",
     HELD: "The process was moved there by hand, and keeps it until it calls pull().",
 }
+_LAPSED = "It was temporary. The process goes back to what was before, by its own clock."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,8 +361,15 @@ def _troubles(
         yield f"{name} distrusted", _WHY[DISTRUSTED]
     for name, mark in _marks(report, functions).items():
         if mark == OTHER:
-            here, due = (number_of(v) for v in (report.functions[name], functions[name].version))
-            yield f"{name} {here} in place of {due}", _WHY[OTHER]
+            yield _other(functions[name], report.functions[name])
+
+
+def _other(state: FunctionState, version: int) -> tuple[str, str]:
+    """Return (what, why) of a version that a process runs in place of the live one."""
+    if state.lapsed and version:
+        return f"{state.function} {number_of(version)} is over", _LAPSED
+    here, due = number_of(version), number_of(state.version)
+    return f"{state.function} {here} in place of {due}", _WHY[OTHER]
 
 
 __all__ = [

@@ -12,13 +12,15 @@ Invariants
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from scatter.names import SHIPPED
 
 Action = Literal["push", "release", "rollback", "delete", "renew", "reset"]
 ACTIONS: tuple[Action, ...] = ("push", "release", "rollback", "delete", "renew", "reset")
+EXPIRING: tuple[Action, ...] = ("push", "release")
+"""What may be over by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class Release:
         python: Cache tag of the interpreter that made it, e.g. `cpython-311`.
         snapshot: SHA-256 of a snapshot of the state before this release; empty if it has none.
         epoch: How often the log was begun anew by a `reset`.
+        expires: When what it made live is over, as `time`; empty: not by itself.
         scope: Room for staged rollouts: labels or a share of processes. Always None today.
 
     """
@@ -85,7 +88,29 @@ class Release:
     python: str = ""
     snapshot: str = ""
     epoch: int = 0
+    expires: str = ""
     scope: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """What is live of a function when a temporary version is over: what was before, for good.
+
+    Attributes:
+        live: The change that made it live; the deployed code where nothing was.
+        sequence: Sequence of the release that did so; 0 where nothing was.
+        author, time: Of that release; of the temporary one where nothing was.
+        previous, keys, rolled_back: As in `FunctionState`.
+
+    """
+
+    live: Change
+    sequence: int
+    author: str
+    time: str
+    previous: int = SHIPPED
+    keys: tuple[str, ...] = ()
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +128,10 @@ class FunctionState:
         floor: Number from which on versions exist: those below were removed.
         kept: Versions below `floor` that exist all the same, ascending.
         keys: Fingerprints of the keys that signed the release which made it live.
+        expires: When the live version is over, as `time`; empty: it is no temporary one.
+        fallback: What is live from then on; None if the live version is no temporary one.
+        rolled_back: A rollback made it live: watchers push nothing over it.
+        lapsed: Sequence of the temporary release that was over when this was looked at; else 0.
 
     """
 
@@ -116,11 +145,34 @@ class FunctionState:
     floor: int = 1
     kept: tuple[int, ...] = ()
     keys: tuple[str, ...] = ()
+    expires: str = ""
+    fallback: Fallback | None = None
+    rolled_back: bool = False
+    lapsed: int = 0
 
     @property
     def version(self) -> int | None:
         """Number of the live version; `SHIPPED` for the deployed code; None when deleted."""
         return self.live.version
+
+    def after_expiry(self) -> FunctionState:
+        """Return what is left of a temporary version once it is over: what was before."""
+        before = self.fallback
+        if before is None:
+            return self
+        return replace(
+            self,
+            live=before.live,
+            sequence=before.sequence,
+            author=before.author,
+            time=before.time,
+            previous=before.previous,
+            keys=before.keys,
+            rolled_back=before.rolled_back,
+            expires="",
+            fallback=None,
+            lapsed=self.sequence,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

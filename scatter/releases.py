@@ -15,17 +15,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from scatter import undo
 from scatter.bundle import Bundle, decode, digest_of, encode
-from scatter.errors import Conflict, NotFound, Refused, UsageError
+from scatter.errors import NotFound, Refused, UsageError
 from scatter.log import Draft, Journal, Ledger
 from scatter.log.proposal import Proposal
 from scatter.log.versions import removals
 from scatter.model import Action, Change, FunctionState, Release, Version
 from scatter.names import SHIPPED, check, resolve
+from scatter.steps import (
+    check_held,
+    check_seen,
+    deployed_is_live,
+    kept,
+    may_stay,
+    moves,
+    news,
+    no_version,
+    span,
+)
 
 Targets = Callable[[Mapping[str, FunctionState]], Mapping[str, int]]
 
@@ -111,7 +122,7 @@ class Releases:
 
     def known(self) -> dict[str, FunctionState]:
         """Return what `functions` does, as of the last look."""
-        return _alive(self.journal.ledger)
+        return _alive(self.journal)
 
     def find(self, asked: str) -> FunctionState:
         """Return the state of a function by its full or short name, after catching up.
@@ -140,7 +151,7 @@ class Releases:
         wanted = state.version if number is None else number
         version = self.journal.version(state.function, wanted) if wanted else None
         if version is None:
-            raise _no_version(state, wanted or SHIPPED)
+            raise no_version(state, wanted or SHIPPED)
         return version
 
     def fetch(self, version: Version) -> Bundle:
@@ -178,17 +189,25 @@ class Releases:
         message: str = "",
         force: bool = False,
         dry_run: bool = False,
+        lasts_s: float = 0.0,
+        unasked: bool = False,
     ) -> Pushed:
         """Make the candidates live, all in one release.
+
+        What is live as it is stays, but that its end is put off, or taken away, where it is
+        temporary; and a push that somebody asked for lifts what a rollback holds.
 
         Args:
             candidates: What to push; each function at most once.
             message: Why.
             force: Go over a `Conflict`.
             dry_run: Do everything but write.
+            lasts_s: Seconds after which what was live before is so again; 0: not by itself.
+            unasked: Nobody asked for this push: a file was saved.
 
         Raises:
-            Conflict: A function's live version is not the one that its code was made from.
+            Conflict: A function's live version is not the one that its code was made from; or
+                (`RolledBack`) it was rolled back, and nobody asked for this push.
             Refused: `too-big`.
 
         """
@@ -197,18 +216,22 @@ class Releases:
             raise UsageError("A function occurs twice in one push. Push each once.")
         plan: dict[str, Change] = {}
 
-        def make(ledger: Ledger) -> Draft | None:
+        def make(_: Ledger) -> Draft | None:
             plan.clear()
+            known = self.journal.current()
             for name, (candidate, data) in encoded.items():
-                state = ledger.functions.get(name)
-                change = self._pushed(candidate, data, state, force)
-                plan[name] = change
-            new = tuple(c for name, c in plan.items() if c != _live(ledger, name))
+                state = known.get(name)
+                if unasked and state and state.live.bundle != digest_of(data):
+                    check_held(candidate.seen, state)
+                plan[name] = self._pushed(candidate, data, state, force)
+            new = tuple(news(plan, known, lasts_s, unasked))
+            lasting = lasts_s if new else 0.0
             new = new or self._lost(plan.values())
             if not new:
                 return None
             bundles = {c.bundle: encoded[c.function][1] for c in new}
-            return self._draft("push", new, message, bundles=bundles, git=self.git())
+            git = self.git()
+            return self._draft("push", new, message, bundles=bundles, git=git, lasts_s=lasting)
 
         release = self._append(make, dry_run=dry_run)
         return Pushed(
@@ -225,7 +248,7 @@ class Releases:
         if state and state.live.bundle == digest:
             return state.live
         if state and state.version is not None and not force:
-            self._check_seen(candidate, state)
+            check_seen(candidate.seen, state, self.author)
         return Change(
             function=name,
             version=(state.last if state else 0) + 1,
@@ -240,36 +263,26 @@ class Releases:
     def _lost(self, live: Collection[Change]) -> tuple[Change, ...]:
         """Return those live versions whose bundle the store has lost: a release brings it back."""
         there = self.journal.store.bundles([change.bundle for change in live])
-        return tuple(_kept(change, 0) for change in live if change.bundle not in there)
-
-    def _check_seen(self, candidate: Candidate, state: FunctionState) -> None:
-        """Raise `Conflict` unless the candidate's maker has seen the live version."""
-        if candidate.seen == state.version or (
-            candidate.seen is None and state.author == self.author
-        ):
-            return
-        name, seen = state.function, candidate.seen
-        live = f"version {state.version}" if state.version else "(the deployed code)"
-        made_from = f"your code was made from version {seen}" if seen else "you have not seen it"
-        raise Conflict(
-            f"`{name}` {live} was released by {state.author} at {state.time}; "
-            f"{made_from}. See `scatter diff {name}`, then pull it, or push with force.",
-            function=name,
-            seen=seen,
-            live=state.version,
-            author=state.author,
-            time=state.time,
-        )
+        return tuple(kept(change, 0) for change in live if change.bundle not in there)
 
     def release(
-        self, versions: Mapping[str, int], *, message: str = "", dry_run: bool = False
+        self,
+        versions: Mapping[str, int],
+        *,
+        message: str = "",
+        dry_run: bool = False,
+        lasts_s: float = 0.0,
     ) -> Release | None:
         """Make existing versions live everywhere, all in one release.
+
+        One that is live already is released again where it is temporary or was rolled back to:
+        it stays for good then, and nothing holds it against watchers.
 
         Args:
             versions: Name (full or short) → version; 0 for the deployed code.
             message: Why.
             dry_run: Do everything but write.
+            lasts_s: Seconds after which what was live before is so again; 0: not by itself.
 
         Returns:
             The release, or what it would be; None when all of it was live already.
@@ -285,32 +298,83 @@ class Releases:
                 raise UsageError("Two of the names mean the same function. Name each once.")
             return found
 
-        return self._release("release", targets, message=message, dry_run=dry_run)
-
-    def _release(
-        self, action: Action, targets: Targets, *, message: str, dry_run: bool
-    ) -> Release | None:
-        """Release the versions that `targets` names, given the functions that there are."""
-
-        def make(ledger: Ledger) -> Draft | None:
-            return self._to(targets, action, _alive(ledger), message)
+        def make(_: Ledger) -> Draft | None:
+            known = _alive(self.journal)
+            return self._to(targets, "release", known, message, lasts_s)
 
         return self._append(make, dry_run=dry_run)
 
+    def extend(self, versions: Mapping[str, int], *, lasts_s: float) -> Release | None:
+        """Put off the end of temporary versions, where they are still live.
+
+        Args:
+            versions: Full name → its temporary version.
+            lasts_s: Seconds from now until they are over.
+
+        Returns:
+            The release; None where none of them is live any more.
+
+        """
+
+        def make(_: Ledger) -> Draft | None:
+            changes = tuple(kept(state.live, 0) for state in self._temporary(versions))
+            draft = self._draft("release", changes, "goes on", lasts_s=lasts_s)
+            return draft if changes else None
+
+        return self._append(make)
+
+    def end(self, versions: Mapping[str, int], *, message: str = "") -> Release | None:
+        """Make live what temporary versions fall back to, where they are still live.
+
+        It is no rollback: nothing holds the functions against watchers.
+
+        Args:
+            versions: Full name → its temporary version.
+            message: Why.
+
+        Returns:
+            The release; None where none of them is live any more.
+
+        """
+
+        def make(_: Ledger) -> Draft | None:
+            before = (state.fallback for state in self._temporary(versions))
+            changes = tuple(kept(one.live, 0) for one in before if one is not None)
+            return self._draft("release", changes, message) if changes else None
+
+        self.journal.catch_up()
+        return self._append(make)
+
+    def _temporary(self, versions: Mapping[str, int]) -> list[FunctionState]:
+        """Return the functions of which these temporary versions are live."""
+        known = self.journal.current()
+        states = (known[name] for name in versions if name in known)
+        return [s for s in states if s.expires and s.version == versions[s.function]]
+
     def _to(
-        self, targets: Targets, action: Action, known: Mapping[str, FunctionState], message: str
+        self,
+        targets: Targets,
+        action: Action,
+        known: Mapping[str, FunctionState],
+        message: str,
+        lasts_s: float = 0.0,
     ) -> Draft | None:
         """Return a draft that makes other versions live; None where nothing would change."""
-        moves = {n: v for n, v in targets(known).items() if known[n].version != v}
-        changes = tuple(self._to_version(known[n], number) for n, number in moves.items())
-        return self._draft(action, changes, message) if changes else None
+        again = {
+            name
+            for name, state in known.items()
+            if action == "release" and may_stay(state, lasts_s, unasked=False)
+        }
+        chosen = {n: v for n, v in targets(known).items() if known[n].version != v or n in again}
+        changes = tuple(self._to_version(known[n], number) for n, number in chosen.items())
+        return self._draft(action, changes, message, lasts_s=lasts_s) if changes else None
 
     def _to_version(self, state: FunctionState, number: int) -> Change:
         if number == SHIPPED:
             return Change(function=state.function, version=SHIPPED)
         version = self.journal.version(state.function, number)
         if version is None:
-            raise _no_version(state, number)
+            raise no_version(state, number)
         return version.as_change()
 
     def rollback(
@@ -320,7 +384,7 @@ class Releases:
         message: str = "",
         dry_run: bool = False,
     ) -> Release | None:
-        """Go back, everywhere.
+        """Go back, everywhere. It holds the functions against watchers, until somebody lifts that.
 
         The log says what was live, not what ran: a step back may lead to a version that every
         process had refused, and is then refused again. Use `to`, or `release`, to go further.
@@ -346,8 +410,11 @@ class Releases:
                 return self._as_of(to, chosen or list(known))
             return {name: known[name].previous for name in chosen or self._newest(known)}
 
+        def make(_: Ledger) -> Draft | None:
+            return self._to(targets, "rollback", _alive(self.journal), message)
+
         message = message or (f"back to release {to}" if to is not None else "")
-        return self._release("rollback", targets, message=message, dry_run=dry_run)
+        return self._append(make, dry_run=dry_run)
 
     def undo(
         self, *, message: str = "", force: bool = False, dry_run: bool = False
@@ -371,8 +438,8 @@ class Releases:
 
         """
 
-        def make(ledger: Ledger) -> Draft | None:
-            known = _alive(ledger)
+        def make(_: Ledger) -> Draft | None:
+            known = _alive(self.journal)
             mine = undo.last_of(self.author, self.journal, known)
             left = undo.left_of(mine, known, force=force)
             targets = self._as_of(mine.sequence - 1, left)
@@ -389,19 +456,22 @@ class Releases:
         return [name for name, state in known.items() if state.sequence == newest]
 
     def _as_of(self, sequence: int, names: Iterable[str]) -> dict[str, int]:
-        """Return name → version that was live right after release `sequence`."""
+        """Return name → version that was live right after release `sequence`.
+
+        Nothing goes back to a temporary version: what was live for good counts.
+        """
         if not 0 <= sequence <= self.journal.ledger.sequence:
             raise NotFound(
                 f"There is no release {sequence}: the newest is {self.journal.ledger.sequence}.",
                 name=str(sequence),
             )
-        known = self.journal.ledger.functions
+        known = self.journal.current()
         open_ = {name for name in names if known[name].sequence > sequence}
         targets: dict[str, int] = {}
         before = sequence + 1
         while open_ and before > 1:
             page = self.journal.releases(before=before, limit=256)
-            for change in (c for release in page for c in release.changes):
+            for change in (c for r in page if not r.expires for c in moves(r)):
                 if change.function in open_:
                     open_.discard(change.function)
                     targets[change.function] = change.version or SHIPPED
@@ -453,19 +523,17 @@ class Releases:
 
         def make(ledger: Ledger) -> Draft | None:
             nonlocal numbers
-            known = _alive(ledger)
+            known = _alive(self.journal)
             state = known[resolve(asked, known)]
             versions = self.journal.versions(state.function, limit=1 << 30)
             change = Change(function=state.function, version=None)
             if older_than is not None:
-                change = _kept(state.live, removed_below=older_than)
-            gone, bundles = removals(change, versions)
+                change = kept(state.live, removed_below=older_than)
+            gone, bundles = removals(change, versions, ledger.functions.get(state.function))
             numbers = tuple(v.number for v in gone)
             if older_than is not None and not gone:
                 return None
-            note = (
-                message if older_than is None else message or f"versions {_span(numbers)} removed"
-            )
+            note = message if older_than is None else message or f"versions {span(numbers)} removed"
             forget = {state.function: () if older_than is None else numbers}
             return self._draft("delete", (change,), note, forget=forget, remove=frozenset(bundles))
 
@@ -486,44 +554,9 @@ class Releases:
         )
 
 
-def _alive(ledger: Ledger) -> dict[str, FunctionState]:
+def _alive(journal: Journal) -> dict[str, FunctionState]:
     """Return name → state of every function that is not deleted."""
-    return {n: s for n, s in sorted(ledger.functions.items()) if s.version is not None}
-
-
-def _live(ledger: Ledger, name: str) -> Change | None:
-    state = ledger.functions.get(name)
-    return state.live if state else None
-
-
-def _kept(live: Change, removed_below: int) -> Change:
-    """Return the change that leaves a function's live version as it is, and removes others."""
-    return replace(live, created=False, base=None, removed_below=removed_below)
-
-
-def _span(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
-
-
-def deployed_is_live(state: FunctionState) -> NotFound:
-    """Return the error for who wants the live version where none is: it was released to 0."""
-    return NotFound(
-        f"`{state.function}` runs the deployed code; no version of it is live. That code is only "
-        f"in the processes that were deployed with it. See `scatter log {state.function}` for "
-        "versions to ask for by number, or to release.",
-        name=state.function,
-    )
-
-
-def _no_version(state: FunctionState, number: int) -> NotFound:
-    if number == SHIPPED:
-        what = (
-            f"Version 0 of `{state.function}` is the deployed code, which is not in the namespace."
-        )
-    else:
-        what = f"`{state.function}` has no version {number} (the newest is {state.last})."
-    return NotFound(f"{what} See `scatter log {state.function}`.", name=state.function)
+    return {n: s for n, s in sorted(journal.current().items()) if s.version is not None}
 
 
 __all__ = ["Candidate", "Pushed", "Releases", "deployed_is_live"]

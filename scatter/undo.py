@@ -12,7 +12,9 @@ _PAGE = 256
 
 
 def last_of(author: str, journal: Journal, known: Mapping[str, FunctionState]) -> Release:
-    """Return the newest release of an author of which something is live; no rollback.
+    """Return the newest release of an author of which something is live.
+
+    No rollback, and none that only ended a temporary version: these took back something themselves.
 
     Raises:
         NotFound: There is none.
@@ -20,7 +22,7 @@ def last_of(author: str, journal: Journal, known: Mapping[str, FunctionState]) -
     """
     for release in _newest_first(journal):
         is_theirs = release.author == author and release.action != "rollback"
-        if is_theirs and _live_of(release, known):
+        if is_theirs and _live_of(release, known) and not _has_ended(release, journal):
             return release
     raise NotFound(
         f"Nothing that {author} has released is live. See `scatter log`; `scatter rollback` takes "
@@ -64,8 +66,20 @@ def _live_of(release: Release, known: Mapping[str, FunctionState]) -> list[str]:
     return [c.function for c in changes if known[c.function].version == c.version]
 
 
-def _newest_first(journal: Journal) -> Iterator[Release]:
-    before = journal.ledger.sequence + 1
+def _has_ended(release: Release, journal: Journal) -> bool:
+    """Return whether a release only put an end to a temporary version: something was before it."""
+    if release.action != "release" or release.expires:
+        return False
+    changed = {change.function: change.version for change in release.changes}
+    for earlier in _newest_first(journal, release.sequence):
+        same = {c.function: c.version for c in earlier.changes if c.function in changed}
+        if same:
+            return bool(earlier.expires) and all(changed[n] != v for n, v in same.items())
+    return False
+
+
+def _newest_first(journal: Journal, before: int | None = None) -> Iterator[Release]:
+    before = journal.ledger.sequence + 1 if before is None else before
     while before > 1:
         page = journal.releases(before=before, limit=_PAGE)
         yield from page

@@ -54,6 +54,7 @@ def test_each_layer_goes_over_the_one_below_and_says_so(
         ("author", "env", "environment SCATTER_AUTHOR"),
         ("paths", "a", str(file)),
         ("track", "", "default"),
+        ("checks", "", "default"),
         ("labels", "", "default"),
         ("application", "", "default"),
         ("cache", "", "default"),

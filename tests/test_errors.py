@@ -24,6 +24,7 @@ from scatter.errors import (
     NotTrackable,
     PartialRelease,
     Refused,
+    RolledBack,
     ScatterError,
     StoreRefused,
     StoreUnavailable,
@@ -44,6 +45,7 @@ EXAMPLES: tuple[ScatterError, ...] = (
     NotFound("Function `f` doesn't exist", name="f", candidates=["m:f", "n:f"]),
     Ambiguous("`f` could be any of: m:f, n:f.", name="f", candidates=["m:f", "n:f"]),
     Conflict("too late", function="m:f", seen=1, live=2, author="bob", time="2026-01-01T00:00Z"),
+    RolledBack("held", function="m:f", seen=2, live=1, author="bob", time="2026-01-01T00:00Z"),
     Refused("missing-name", "No `x` here.", **EVIDENCE),  # type: ignore[arg-type]
     Untrusted("bad-bundle", "Not a bundle.", **EVIDENCE),  # type: ignore[arg-type]
     PartialRelease("not everywhere", refusals={"host-1": "missing-import"}),

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from scatter.bundle import Bundle, Item, Part
 from scatter.errors import Conflict, ScatterError, StoreUnavailable, Untrusted
-from scatter.log import Draft, Journal, Ledger, envelope, journal, ledger, statement
+from scatter.log import Draft, Journal, Ledger, envelope, journal, statement
+from scatter.log import snapshot as snapshot_module
 from scatter.model import ACTIONS, Change, FunctionState, Release, Version
 from scatter.names import SHIPPED
 from scatter.releases import Candidate, Releases
@@ -625,7 +626,7 @@ def state_as(state: object) -> bytes:
 def row(**fields: Any) -> dict[str, Any]:
     """Return one row of a snapshot, with fields set or (`...`) removed."""
     good = {"live": {"function": "f"}, "sequence": 1, "author": "a", "time": "t", "last": 1}
-    made = good | {"previous": 0, "keys": []} | fields
+    made = good | {"previous": 0, "keys": [], "floor": 1, "kept": []} | fields
     return {name: value for name, value in made.items() if value is not ...}
 
 
@@ -698,7 +699,7 @@ def test_a_snapshot_must_be_the_one_that_its_release_names(known: Ledger) -> Non
 def test_a_snapshot_that_would_inflate_without_end_is_refused(
     known: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "_MAX_SNAPSHOT_BYTES", 1000)
+    monkeypatch.setattr(snapshot_module, "MAX_SNAPSHOT_BYTES", 1000)
     bomb = b"SCS2" + zlib.compress(b"[" + b" " * 100_000 + b"]")
     release = a_release(sequence=9, snapshot=of(bomb))
     with pytest.raises(Untrusted, match="cut short or too long") as caught:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from support import signed
+from support import signed, wait_until
 
 from scatter.acks import Acks
 from scatter.bundle import Bundle
@@ -29,13 +29,17 @@ from scatter.watch import (
     Acknowledged,
     AlreadyLive,
     Conflicted,
+    Ended,
     Event,
     Failed,
+    Held,
+    Manner,
     Mended,
     Polling,
     Pushed,
     Reconnected,
     Reconnecting,
+    Restored,
     Started,
     Text,
     Watcher,
@@ -101,7 +105,13 @@ class Watching:
     """A watcher in a thread over a directory, and what it told."""
 
     def __init__(
-        self, folder: Path, store: Any, *, ask: Ask | None = None, paths: Sequence[Path] = ()
+        self,
+        folder: Path,
+        store: Any,
+        *,
+        ask: Ask | None = None,
+        paths: Sequence[Path] = (),
+        manner: Manner | None = None,
     ) -> None:
         self.folder = folder
         self.file = folder / "pricing.py"
@@ -115,6 +125,7 @@ class Watching:
             Releases(signed(store), author="me"),
             on_event=self._note,
             ask=ask,
+            manner=manner,
         )
         self._thread = threading.Thread(target=self._watcher.run, args=(self._stop,), daemon=True)
         self._thread.start()
@@ -528,8 +539,147 @@ def test_a_rollback_is_not_overrun_by_the_next_save(watching: Watching) -> None:
         watching.until(Pushed)
     watching.colleague("ops").rollback("score")
     watching.edit("RATE = 3", "RATE = 4")
-    conflict = watching.until(Conflicted)
-    assert (conflict.seen, conflict.live, conflict.author) == (2, 1, "ops")
+    held = watching.until(Held)
+    assert (held.live, held.author, held.kept_back) == (1, "ops", ("pricing:score",))
+
+
+@pytest.mark.parametrize("whose", ["ops", "me"])
+def test_a_rollback_holds_a_function_until_somebody_lifts_that(
+    watching: Watching, whose: str
+) -> None:
+    for rate in (2, 3):
+        watching.edit(f"RATE = {rate - 1}", f"RATE = {rate}")
+        watching.until(Pushed)
+    watching.colleague(whose).rollback("score")
+    watching.edit("RATE = 3", "RATE = 4")
+    assert watching.until(Held).is_new
+    watching.edit("RATE = 4", "RATE = 5")
+    assert not watching.until(Held).is_new, "it is explained once"
+    assert watching.colleague("me").find("score").version == 1
+    watching.colleague("ops").release({"score": 1})
+    watching.edit("RATE = 5", "RATE = 6")
+    assert watching.pushed() == (5, ["pricing:score"])
+    assert watching.constant("score", "RATE") == "RATE = 6"
+
+
+def test_a_watcher_that_starts_after_a_rollback_says_so_and_heeds_it(
+    start: Callable[..., Watching], store: FlakyStore, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ann = Releases(signed(store.inner), author="ann")
+    for sign in "-+":
+        text = PRICING.replace("x *", f"x {sign}")
+        push(ann, tmp_path_factory.mktemp("ann"), text, "pricing:score")
+    ann.rollback("score")
+    watching = start()
+    assert watching.started.survey is not None
+    (held,) = watching.started.survey.held
+    assert (held.function, held.live, held.author) == ("pricing:score", 1, "ann")
+    watching.edit("RATE = 1", "RATE = 2")
+    assert not watching.until(Held).is_new
+    lines = list(Text().lines(watching.started))
+    assert any("score is held: ann rolled it back to v1" in line for line in lines)
+    assert "  nothing is pushed over that; `scatter push -f score` lifts it" in lines
+
+
+def test_what_was_saved_with_a_held_function_waits_too(watching: Watching) -> None:
+    for rate in (2, 3):
+        watching.edit(f"RATE = {rate - 1}", f"RATE = {rate}")
+        watching.until(Pushed)
+    ops = watching.colleague("ops")
+    ops.rollback("score")
+    text = watching.file.read_text()
+    watching.save(text.replace("RATE = 3", "RATE = 4").replace("sorted(xs", "sorted(xs[1:]"))
+    assert watching.until(Held).kept_back == ("pricing:rank", "pricing:score")
+    ops.release({"score": 1})
+    watching.edit("xs[1:]", "xs[2:]")
+    assert watching.pushed() == (5, ["pricing:rank", "pricing:score"])
+
+
+# for a while -----------------------------------------------------------------------------
+
+
+def lent(store: FlakyStore) -> dict[str, tuple[int, bool]]:
+    """Return function → its live version, and whether that is temporary."""
+    known = Releases(signed(store.inner), author="reader").functions()
+    return {name: (s.version or 0, bool(s.expires)) for name, s in known.items()}
+
+
+def test_a_temporary_watch_restores_what_was_live_before(
+    start: Callable[..., Watching], store: FlakyStore, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    me = Releases(signed(store.inner), author="me")
+    push(me, tmp_path_factory.mktemp("me"), PRICING, "pricing:score")
+    watching = start(manner=Manner(lease_s=600))
+    assert watching.started.lease_s == 600
+    for rate in (2, 3):
+        watching.edit(f"RATE = {rate - 1}", f"RATE = {rate}")
+        watching.until(Pushed)
+    watching.edit("sorted(xs", "sorted(xs[1:]")
+    watching.until(Pushed)
+    assert lent(store) == {"pricing:score": (3, True), "pricing:rank": (1, True)}
+    watching.stop()
+    restored = watching.until(Restored)
+    assert restored.functions == (("pricing:rank", 0), ("pricing:score", 1))
+    assert list(Text().lines(restored)) == ["live again: rank as deployed, score v1"]
+    assert lent(store) == {"pricing:score": (1, False), "pricing:rank": (0, False)}
+
+
+def test_a_temporary_watch_puts_the_end_off_while_it_lives(
+    start: Callable[..., Watching], store: FlakyStore
+) -> None:
+    watching = start(manner=Manner(lease_s=2.0))
+    watching.edit("RATE = 1", "RATE = 2")
+    watching.until(Pushed)
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 3, "a lease and a half")
+    assert lent(store) == {"pricing:score": (1, True)}
+    watching.stop()
+    assert lent(store) == {"pricing:score": (0, False)}
+
+
+def test_a_temporary_watch_takes_back_nothing_that_somebody_released_meanwhile(
+    start: Callable[..., Watching], store: FlakyStore
+) -> None:
+    watching = start(manner=Manner(lease_s=1.0))
+    watching.edit("RATE = 1", "RATE = 2")
+    watching.until(Pushed)
+    watching.colleague("ops").rollback("score")
+    ended = watching.until(Ended)
+    assert ended.functions == (("pricing:score", 1),)
+    assert list(Text().lines(ended)) == [
+        "score v1 no longer live: its time was over, or others released"
+    ]
+    watching.stop()
+    assert [type(e) for e in watching.events].count(Restored) == 0
+    assert [r.action for r in watching.log()][-1] == "rollback"
+
+
+def test_what_ended_while_the_store_was_away_is_pushed_again_by_the_next_save(
+    start: Callable[..., Watching], store: FlakyStore, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ann = Releases(signed(store.inner), author="ann")
+    push(ann, tmp_path_factory.mktemp("ann"), PRICING, "pricing:score")
+    watching = start(manner=Manner(lease_s=0.6))
+    watching.edit("RATE = 1", "RATE = 2")
+    watching.until(Pushed)
+    store.away = True
+    wait_until(lambda: lent(store) == {"pricing:score": (1, False)}, "the end")
+    store.away = False
+    watching.until(Ended)
+    watching.edit("RATE = 2", "RATE = 3")
+    watching.until(Pushed)
+    assert lent(store) == {"pricing:score": (3, True)}
+
+
+def test_a_restore_that_cannot_be_says_when_it_will_be(
+    start: Callable[..., Watching], store: FlakyStore
+) -> None:
+    watching = start(manner=Manner(lease_s=600))
+    watching.edit("RATE = 1", "RATE = 2")
+    watching.until(Pushed)
+    store.away = True
+    watching.stop()
+    assert "is so again in 600 s at most" in watching.until(Failed).message
 
 
 @pytest.mark.parametrize("back", [1, 0], ids=["a version", "the deployed code"])

@@ -117,7 +117,7 @@ class Cache:
         absent = writer.missing(max(begin, 1), ledger.sequence)
         found = zip(absent, journal.store.entries(absent), strict=True)
         entries = {sequence: entry for sequence, entry in found if entry is not None}
-        live = [state.live for state in ledger.functions.values() if state.live.bundle]
+        live = ledger.needed()
         needed = [c for c in live if c.function in names and not writer.has(c.bundle)]
         bundles = journal.bundles(needed)
         snapshot = self._snapshot(journal, begin, entries)

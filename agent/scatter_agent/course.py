@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from scatter import bases
 from scatter.errors import ScatterError
-from scatter.log import Journal
+from scatter.log import Journal, Leases
 from scatter.model import Release
 from scatter.registry import Registry
 from scatter.slot import Slot
@@ -37,6 +37,7 @@ class Course:
     Attributes:
         follower: Takes the process's functions to the tip.
         deployed: What the process was deployed with.
+        leases: When temporary versions are over here.
         distrusted: Functions whose live version was signed by keys that were revoked since.
 
     """
@@ -49,6 +50,7 @@ class Course:
         *,
         floor: Mapping[str, int],
         deployed: Deployed | None = None,
+        before: Course | None = None,
     ) -> None:
         """Begin before the first release.
 
@@ -58,6 +60,8 @@ class Course:
             cache: Where the last known good is kept.
             floor: Function → sequence at which its code was defined anew in this process.
             deployed: What the process was deployed with, as far as that is known.
+            before: That of the life before: what is temporary is left without a store, too, and
+                gets no more time.
 
         """
         self.deployed = deployed or Deployed(lifecycle.WORKING)
@@ -68,6 +72,9 @@ class Course:
         self._cache = cache
         self.distrusted: tuple[str, ...] = ()
         self._replaced = 0
+        self.leases: Leases = before.leases if before else Leases()
+        self._journal: Journal | None = before._journal if before else None  # followed last
+        self._over: frozenset[str] = before._over if before else frozenset()  # was over then
         self._whole: Mapping[str, Slot] = {}  # functions as they were at the last step
 
     def __repr__(self) -> str:
@@ -80,11 +87,37 @@ class Course:
 
     def due(self) -> float | None:
         """Return when there is something to do here, by `time.monotonic`; None: nothing is."""
-        if self.follower.was_overtaken or self.deployed.is_behind:
+        if self.follower.was_overtaken or self.deployed.is_behind or self._must_leave():
             return 0.0
         if self.follower.waits_for_import:
             return time.monotonic() + IMPORT_S
-        return self.follower.next_retry()
+        moments = self.follower.next_retry(), self.next_end()
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def next_end(self) -> float | None:
+        """Return when a temporary version is over, by `time.monotonic`; None: none ever is."""
+        return None if self._journal is None else self.leases.next_end(self._journal.ledger)
+
+    def leave_what_is_over(self) -> None:
+        """Go back from temporary versions that are over. No store is needed.
+
+        Raises:
+            StoreUnavailable: It was needed all the same; what runs goes on.
+
+        """
+        if self._journal is not None and self._must_leave():
+            self._follow(self._journal, [])
+
+    def _must_leave(self) -> bool:
+        """Return whether something is over since the last step."""
+        return self._journal is not None and not (
+            self._over >= self.leases.over(self._journal.ledger)
+        )
+
+    def _follow(self, journal: Journal, releases: Sequence[Release]) -> None:
+        over = self.leases.over(journal.ledger)
+        self.follower.step(journal, releases)
+        self._over = over
 
     def advance(self, journal: Journal, releases: Sequence[Release], *, settled: bool) -> None:
         """Bring the process to what the journal knows.
@@ -103,10 +136,11 @@ class Course:
         self._step(journal, releases, settled)
 
     def _step(self, journal: Journal, releases: Sequence[Release], settled: bool) -> None:
+        self._journal, journal.leases = journal, self.leases
         ledger, self._whole = journal.ledger, self.follower.whole()
         known = ledger.functions
         self.deployed.look_up(journal.store, ledger.sequence, self._whole, known, settled=settled)
-        self.follower.step(journal, releases)
+        self._follow(journal, releases)
         self._note_distrusted(journal)
 
     def _note_distrusted(self, journal: Journal) -> None:

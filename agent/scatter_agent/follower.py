@@ -34,6 +34,7 @@ from scatter_agent.deployed import Deployed
 from scatter_agent.plan import Failure, Running, View
 from scatter_agent.tell import tell
 from scatter_agent.terms import AT_ONCE, Switch, Terms
+from scatter_agent.trials import Trials
 
 IMPORT_PATIENCE_S = 5.0
 """How long a module may take to be imported; one that takes longer is running its program."""
@@ -86,6 +87,7 @@ class Follower:
         self._unapplied: list[Release] = []
         self._registry = registry
         self._working = working
+        self._trials = Trials(registry)
 
     def __repr__(self) -> str:
         return f"<Follower at release {self.sequence}, {len(self.failures)} refused>"
@@ -101,18 +103,21 @@ class Follower:
         self._note_redefined(journal.ledger.sequence)
         view = self._view(journal)
         view = replace(view, failures=plan.still_open(view))
-        self._known = view.functions
+        self._known = journal.functions()
         changes = plan.goal(view)
         failures = view.failures
         self.was_overtaken = False
         self._unapplied = [*self._unapplied, *releases][-MOST_UNAPPLIED:]
-        if self._prepared is not None and not self._still_wanted(self._prepared, journal, changes):
+        over = self._trials.note(journal)
+        is_wanted = self._prepared and self._still_wanted(self._prepared, journal, changes)
+        if over or not is_wanted:
             self._prepared = None
         if changes and self._prepared is None:
             with self._working:
                 failures = self._move(journal, view, changes, self._unapplied)
             view = replace(self._view(journal), failures=failures)
             failures = plan.still_open(view)
+        self._leave_trials(journal, view)
         self._tell_new(failures)
         self.failures = failures
         if not self._prepared:
@@ -120,6 +125,20 @@ class Follower:
         is_there = not (self.waits_for_import or self.was_overtaken or self._prepared)
         if is_there and journal.ledger.sequence:  # else it runs what was kept of the log
             self.sequence = journal.ledger.sequence
+        self._trials.provide(journal)
+
+    def _leave_trials(self, journal: Journal, view: View) -> None:
+        """Go back from temporary versions that are not in force and run all the same.
+
+        So it is where what was released over them was refused here.
+        """
+        left = () if self._prepared else self._trials.left(view)
+        if not left:
+            return
+        with self._working:
+            prepared = self._prepare(journal, left)
+            if not prepared.refusals:
+                self._take(_Move(prepared, left, journal.ledger.sequence))
 
     def _still_wanted(self, move: _Move, journal: Journal, changes: Sequence[Change]) -> bool:
         """Return whether what waits for `apply` is still the way to the tip."""
@@ -167,11 +186,12 @@ class Follower:
             for name, slot in self.whole().items()
             if name in functions
         }
+        floor = self._floors()
         return View(
             running=running,
-            functions=functions,
+            functions=plan.where_deployed(functions, floor),
             failures=self.failures,
-            floor=self._floors(),
+            floor=floor,
             now=time.monotonic(),
         )
 

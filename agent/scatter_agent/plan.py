@@ -13,7 +13,9 @@ Invariants
    merely missing here may come yet, and is asked for again, later and later. A release is tried
    again whole.
 3. Releases at or below a function's floor do not apply to it: its code here is newer.
-4. In the end it makes no difference when a process looked: it refuses what a fresh one would, and
+4. A temporary version runs while its release is the one in force, and is not over: what is over is
+   never gone back to, also where what was released since is refused.
+5. In the end it makes no difference when a process looked: it refuses what a fresh one would, and
    but for that, where it keeps what ran before, it runs what a fresh one would.
    So what was refused because of what other functions run is tried again with any release.
 """
@@ -21,7 +23,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scatter.model import Change, FunctionState, Release
 from scatter.names import SHIPPED
@@ -133,7 +135,10 @@ def stepwise(view: View, releases: Sequence[Release]) -> tuple[tuple[int, tuple[
 
     """
     steps = {
-        r.sequence: tuple(c for c in r.changes if _concerns(view, c, r.sequence)) for r in releases
+        r.sequence: tuple(
+            c for c in r.changes if _concerns(view, c, r.sequence) and is_in_force(view, r, c)
+        )
+        for r in releases
     }
     for change in goal(view):
         state = view.functions[change.function]
@@ -141,6 +146,34 @@ def stepwise(view: View, releases: Sequence[Release]) -> tuple[tuple[int, tuple[
         if change not in known:
             steps[state.sequence] = (*known, change)
     return tuple((n, steps[n]) for n in sorted(steps) if steps[n])
+
+
+def is_in_force(view: View, release: Release, change: Change) -> bool:
+    """Return whether a change may run: one of a temporary release only while that is in force."""
+    state = view.functions.get(change.function)
+    is_last = state is not None and state.sequence == release.sequence and bool(state.expires)
+    return not release.expires or is_last
+
+
+def where_deployed(
+    functions: Mapping[str, FunctionState], floor: Mapping[str, int]
+) -> Mapping[str, FunctionState]:
+    """Return what the log says, as it is for a process.
+
+    What a temporary version falls back to may be older than what was deployed since: then that
+    runs.
+
+    Args:
+        functions: What is live, what is over left out.
+        floor: As in `View`.
+
+    """
+    newer = [
+        replace(state, live=Change(function=name, version=SHIPPED), sequence=state.lapsed)
+        for name, state in functions.items()
+        if state.lapsed and state.sequence <= floor.get(name, 0)
+    ]
+    return {**functions, **{state.function: state for state in newer}} if newer else functions
 
 
 def _applies(view: View, change: Change, sequence: int) -> bool:

@@ -54,7 +54,7 @@ _DEFAULTS: dict[str, Any] = {
     "state": "",
 }
 _SEPARATORS = {"namespaces": r"[,\s]+", "allowed_signers": os.pathsep, "revoked_keys": os.pathsep}
-_NOT_IN_FILE = ("author", "paths", "trust")
+_NOT_IN_FILE = ("author", "paths", "checks", "trust")
 KEYS = (*(name for name in SETTINGS if name not in _NOT_IN_FILE), *VARIABLES)
 """What the file may say, in the order in which it is shown."""
 

@@ -89,6 +89,7 @@ class Work:
         *,
         floor: Mapping[str, int] | None = None,
         deployed: Deployed | None = None,
+        before: Course | None = None,
         has_booted: Callable[[], bool] = lambda: True,
     ) -> None:
         """Begin a life; `run` begins to work.
@@ -97,6 +98,7 @@ class Work:
             assignment: What to do.
             floor: Function → sequence at which its code was defined anew in this process.
             deployed: What the process was deployed with, as far as it is known.
+            before: The course of the life before.
             has_booted: As in the attributes.
 
         """
@@ -109,7 +111,12 @@ class Work:
         self.has_booted = has_booted
         self._connection = Connection(settings, assignment.store)
         self._course = Course(
-            assignment.registry, terms, cache, floor=floor or {}, deployed=deployed
+            assignment.registry,
+            terms,
+            cache,
+            floor=floor or {},
+            deployed=deployed,
+            before=before,
         )
         self._listener = Listener(assignment.look_s)
         self._reporter = Reporter(assignment.application, secrets.token_hex(4), terms.labels)
@@ -131,7 +138,8 @@ class Work:
 
         What was defined anew in this process, and when, stays known: it is no part of a life.
         """
-        return Work(self._assignment, floor=self._course.follower.floor)
+        course = self._course
+        return Work(self._assignment, floor=course.follower.floor, before=course)
 
     def in_child(self) -> Work:
         """Return the next life, in a forked child: the code is the same, the connection is not."""
@@ -140,6 +148,7 @@ class Work:
             self._assignment,
             floor=self._course.follower.floor,
             deployed=self._course.deployed,
+            before=self._course,
             has_booted=hosts.has_booted(),
         )
         if self.is_over:
@@ -274,9 +283,23 @@ class Work:
     def _pause(self, stop: native.Flag) -> None:
         """Wait before the next try: longer each time, and not as long as the others do."""
         pause_s = self._backoff_s * random.uniform(0.5, 1.0)
-        self._retry_at = time.monotonic() + pause_s
+        self._retry_at = until = time.monotonic() + pause_s
         self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
-        self._sleep(stop, pause_s)
+        while not stop.is_set() and (now := time.monotonic()) < until:
+            self._leave_what_is_over()
+            end = self._course.next_end()
+            self._sleep(stop, max(0.0, min(until, end if end is not None else until) - now))
+        self._leave_what_is_over()
+
+    def _leave_what_is_over(self) -> None:
+        """Go back from temporary versions that are over, whatever became of the store."""
+        try:
+            self._course.leave_what_is_over()
+        except ScatterError:
+            pass  # the store was needed: the next turn tries again, and says what is in the way
+        except Exception as error:
+            self.standing.be("error", f"{type(error).__name__}: {error}", "internal")
+            tell("exception", "scatter.fault")
 
     def _sleep(self, stop: native.Flag, time_s: float) -> bool:
         """Wait for the end of the thread; return whether it has come."""
@@ -333,6 +356,7 @@ class Work:
         asked = [*self._asked]
         releases: list[Release] = []
         state: tuple[State, str, str] = ("ready", "", "")
+        self._leave_what_is_over()
         try:
             releases = journal.catch_up(rung=ring.log)
             behind = journal.is_stale()

@@ -93,13 +93,16 @@ allow = click.option(
     "--allow",
     multiple=True,
     metavar="CODE",
-    help="Have processes take it although they would refuse it for this reason, such as "
-    "`signature-changed`; may be repeated.",
+    help="Push it, and have processes take it, although it would be refused for this reason, such "
+    "as `signature-changed`; may be repeated.",
 )
 
 
-def check_allow(codes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return reason codes over which one may go, sorted.
+def check_allow(codes: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return reason codes over which processes are to go, sorted, and all that the gates let pass.
+
+    A module that is not installed here may be so elsewhere: that passes the gate, and processes
+    decide for themselves.
 
     Raises:
         UsageError: One may not, or there is no such code.
@@ -108,13 +111,17 @@ def check_allow(codes: tuple[str, ...]) -> tuple[str, ...]:
     from scatter.bundle import ALLOWABLE
     from scatter.errors import UsageError
 
+    known = sorted({*ALLOWABLE, *_AT_GATE})
     for code in codes:
-        if code not in ALLOWABLE:
+        if code not in known:
             raise UsageError(
                 f"--allow {code}: a version that is refused so cannot be bound at all. What can be "
-                f"allowed: {', '.join(ALLOWABLE)}."
+                f"allowed: {', '.join(known)}."
             )
-    return tuple(sorted(set(codes)))
+    return tuple(sorted({*codes} - _AT_GATE)), frozenset(codes)
+
+
+_AT_GATE = frozenset({"missing-import"})
 
 
 def settings_of(ctx: click.Context) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,16 +20,19 @@ from scatter.cli.app import (
     settings_of,
     track,
 )
+from scatter.cli.choosing import against_live, candidates_of, changed_by
 from scatter.cli.cosign import into_file, propose
 from scatter.cli.explain import headline, open_workspace, show, strangers_of
+from scatter.cli.gate import check, checks_of, no_check
+from scatter.cli.lending import expires, until
 from scatter.cli.output import confirm, data, data_json, number_of, say
 from scatter.errors import PartialRelease, ScatterError, UsageError
-from scatter.names import printable, resolve
+from scatter.names import printable
 
 if TYPE_CHECKING:
     from scatter.model import FunctionState, Release
-    from scatter.releases import Candidate, Releases
-    from scatter.workspace import Explanation, Workspace
+    from scatter.releases import Releases
+    from scatter.workspace import Explanation
 
 dry = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
 why = click.option("-m", "--message", default="", help="Why; shown in the log.")
@@ -58,7 +61,10 @@ wait = click.option(
 @track
 @allow
 @secrets
+@check
+@no_check
 @click.option("--force", is_flag=True, help="Go over somebody else's version.")
+@expires
 @why
 @propose
 @dry
@@ -72,7 +78,10 @@ def push_(
     track: tuple[str, ...],
     allow: tuple[str, ...],
     secrets: bool,
+    checks: tuple[str, ...],
+    no_check: bool,
     force: bool,
+    lasts_s: float,
     message: str,
     propose: Path | None,
     dry_run: bool,
@@ -81,26 +90,34 @@ def push_(
 ) -> None:
     """Push the tracked functions in PATHS, in one release. What is live as it is stays.
 
-    Files are read, never imported or run.
+    Files are read, never imported or run. Before anything is sent, they are looked through for
+    names and modules that there are not, and for what would break callers; then the checks run.
 
     \b
     scatter push                     everything under the configured paths
     scatter push src/pricing.py -m "cap the discount"
+    scatter push -f score --expires 30m   half an hour of it; then what was before
     scatter push -f score --dry-run  what would be pushed
     """
+    from scatter.workspace.gate import Gate
+
     client, settings = client_of(ctx), settings_of(ctx)
     releases: Releases = client.releases
     verbs = into_file(releases, propose, dry_run=dry_run)
     chosen = paths or tuple(Path(p) for p in settings.paths)
     workspace = open_workspace(chosen, track or settings.track, strict=not only, secrets=secrets)
     before = dict(releases.functions())
-    candidates = _chosen(releases, workspace, only, check_allow(allow))
+    in_bundle, at_gate = check_allow(allow)
+    candidates = candidates_of(releases, workspace, only, in_bundle)
+    if candidates and not no_check:
+        gate = Gate(workspace, checks_of(settings, checks), allow=at_gate)
+        found = against_live(releases, workspace, before, candidates)
+        gate.read(found)
+        gate.run(found, say)
     began = time.monotonic()
-    pushed = verbs.push(candidates, message=message, force=force, dry_run=dry_run)
+    pushed = verbs.push(candidates, message=message, force=force, dry_run=dry_run, lasts_s=lasts_s)
     dry_run = dry_run or propose is not None
-    changed = {
-        n: v for n, v in pushed.versions.items() if n not in before or before[n].version != v
-    }
+    changed = changed_by(pushed, before)
     live = releases.live_bundles([before[n] for n in changed if n in before])
     explained = {n: workspace.explain(n, live.get(n)) for n in changed}
     if as_json:
@@ -119,10 +136,17 @@ def push_(
     else:
         verb = "Would push" if dry_run else "Pushed"
         listed = ", ".join(f"{n} v{v} ({pushed.sizes[n]} B)" for n, v in changed.items())
-        say(f"{verb} {listed}")
+        say(f"{verb} {listed}{_until(pushed.release)}")
         _explain(explained, before, dry_run)
     if not dry_run:
         _acknowledge(client.releases, pushed.release, wait_s, began)
+
+
+def _until(release: Release | None) -> str:
+    """Return until when a release holds, for the end of a line; empty if it is for good."""
+    if release is None or not release.expires:
+        return ""
+    return f", until {until(release.expires)}; then what was live before"
 
 
 def _explain(
@@ -138,41 +162,9 @@ def _explain(
                 say(line)
 
 
-def _chosen(
-    releases: Releases, workspace: Workspace, only: tuple[str, ...], allow: tuple[str, ...]
-) -> list[Candidate]:
-    """Return what the files hold and is not live as it is, as candidates."""
-    from scatter.releases import Candidate
-
-    built = workspace.functions
-    names = [resolve(name, built) for name in only] or list(built)
-    known = releases.functions()
-    live = releases.live_bundles([known[n] for n in names if n in known])
-    return [
-        Candidate(
-            bundle=replace(built[n].bundle, allow=allow), lines=built[n].lines, file=built[n].file
-        )
-        for n in _with_called(names, built, known.keys())
-        if n not in live
-        or not workspace.is_same(built[n].bundle, live[n])
-        or (only and n in names and allow != live[n].allow)
-    ]
-
-
-def _with_called(names: list[str], built: Any, live: Any) -> list[str]:
-    """Return the names, and the tracked functions they call that the namespace lacks."""
-    chosen: dict[str, None] = {}
-    todo = list(names)
-    while todo:
-        name = todo.pop(0)
-        chosen[name] = None
-        called = [i.source for i in built[name].bundle.items if i.kind == "tracked"]
-        todo += [n for n in called if n in built and n not in live and n not in chosen]
-    return list(chosen)
-
-
 @click.command()
 @click.argument("versions", nargs=-1, required=True, metavar="NAME=VERSION...")
+@expires
 @why
 @propose
 @dry
@@ -182,6 +174,7 @@ def _with_called(names: list[str], built: Any, live: Any) -> list[str]:
 def release_(
     ctx: click.Context,
     versions: tuple[str, ...],
+    lasts_s: float,
     message: str,
     propose: Path | None,
     dry_run: bool,
@@ -195,6 +188,7 @@ def release_(
     \b
     scatter release score=7 rank=3
     scatter release score=0          the deployed code again
+    scatter release score=7 --expires 2h
     """
     wanted = dict(map(_parse_version, versions))
     if len(wanted) < len(versions):
@@ -203,7 +197,7 @@ def release_(
     verbs = into_file(releases, propose, dry_run=dry_run)
     releases.journal.catch_up()  # connected, so that what is timed is the release
     began = time.monotonic()
-    release = verbs.release(wanted, message=message, dry_run=dry_run)
+    release = verbs.release(wanted, message=message, dry_run=dry_run, lasts_s=lasts_s)
     tell(releases, release, wait_s, dry_run or propose is not None, as_json, began)
 
 
@@ -235,6 +229,8 @@ def rollback_(
     as_json: bool,
 ) -> None:
     """Go back, everywhere. Functions NAMES go back to the version that was live before.
+
+    Watchers push nothing over that until a push or release by hand lifts it.
 
     Without NAMES, those of the newest release do. Whether a version ran well is not looked at: it
     may be one that processes refused.
@@ -321,7 +317,8 @@ def tell(
         say("Nothing changes: it is live already.")
     else:
         listed = ", ".join(f"{c.function} {number_of(c.version)}" for c in release.changes)
-        say(f"{'Would be release' if dry_run else 'Release'} {release.sequence}: {listed}")
+        verb = "Would be release" if dry_run else "Release"
+        say(f"{verb} {release.sequence}: {listed}{_until(release)}")
     if not dry_run:
         _acknowledge(releases, release, wait_s, began)
 

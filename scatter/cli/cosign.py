@@ -207,10 +207,12 @@ def _show(journal: Journal, considered: Considered, diffs: dict[str, list[str]])
         f"Release {release.sequence} of {release.namespace}, a {release.action} proposed by "
         f"{printable(release.author)} {ago(release.time)} ({release.time}){why}"
     )
+    if release.expires:
+        say(f"It is over by itself at {release.expires}; then what was live before is so again.")
     say(f"Signed by {_listed(considered.signatories)}.")
     _say_left_out(considered)
     for change in release.changes:
-        state = journal.ledger.functions.get(change.function)
+        state = journal.current().get(change.function)
         removed = considered.removed.get(change.function, ())
         data(headline(change, state.live if state else None, removed))
         for line in diffs[change.function]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from scatter.cli.output import Row, ago, data, note_lines, number_of, say, table_lines, who
+from scatter.cli.lending import live_of
+from scatter.cli.output import Row, ago, data, note_lines, say, table_lines, who
 from scatter.fleet import names_of
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _limited(headers: Row, rows: Sequence[Row], most: int | None) -> Iterator[st
 
 def _spreads(fleet: Fleet) -> list[Row]:
     return [
-        (s.name, number_of(s.state.version), s.running(), who(s.state.author), ago(s.state.time))
+        (s.name, live_of(s.state), s.running(), who(s.state.author), ago(s.state.time))
         for s in fleet.spreads
     ]
 

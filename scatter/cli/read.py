@@ -9,6 +9,7 @@ import click
 
 from scatter.bundle.text import text_of
 from scatter.cli.app import as_json, client_of, complete_function, settings_of
+from scatter.cli.lending import live_of, until
 from scatter.cli.output import (
     ago,
     data,
@@ -43,7 +44,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
         say("No functions yet. Push some: `scatter watch PATH` or `scatter push PATH`.")
     else:
         rows = [
-            (s.function, number_of(s.version), str(s.last), who(s.author), ago(s.time))
+            (s.function, live_of(s), str(s.last), who(s.author), ago(s.time))
             for s in functions.values()
         ]
         table(("FUNCTION", "LIVE", "NEWEST", "BY", "WHEN"), rows)
@@ -59,6 +60,9 @@ def function_fields(state: FunctionState) -> dict[str, Any]:
         "sequence": state.sequence,
         "author": state.author,
         "time": state.time,
+        "expires": state.expires,
+        "fallback": state.fallback.live.version if state.fallback is not None else None,
+        "rolled_back": state.rolled_back,
     }
 
 
@@ -97,7 +101,7 @@ def log_(
         _log_raw(releases, raw, signature)
         return
     if name:
-        _log_versions(releases.history(name, limit), as_json)
+        _log_versions(releases.history(name, limit), as_json, releases.find(name).expires)
         return
     releases.journal.catch_up()
     found = releases.journal.releases(limit=limit)
@@ -128,17 +132,20 @@ def _log_raw(releases: Releases, raw: int | None, signature: int | None) -> None
 
 def _release_row(release: Release) -> tuple[str, ...]:
     what = ", ".join(f"{c.function} {number_of(c.version)}" for c in release.changes)
+    ends = f" until {until(release.expires)}" if release.expires else ""
     when, why = ago(release.time), short(release.message, 30)
-    return str(release.sequence), release.action, short(what, 60), who(release.author), when, why
+    what = short(what, 60) + ends
+    return str(release.sequence), release.action, what, who(release.author), when, why
 
 
-def _log_versions(versions: list[Version], as_json: bool) -> None:
+def _log_versions(versions: list[Version], as_json: bool, expires: str) -> None:
     if as_json:
         data_json("versions", [asdict(version) for version in versions])
         return
+    ends = f" until {until(expires)}" if expires else ""
     rows = [
         (
-            f"{'*' if v.live else ' '} v{v.number}",
+            f"{'*' if v.live else ' '} v{v.number}{ends * v.live}",
             who(v.author),
             ago(v.time),
             f"{v.size} B",

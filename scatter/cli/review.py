@@ -40,7 +40,7 @@ def diff_of(journal: Journal, considered: Considered, change: Change) -> list[st
     """Return the lines of the difference between what is live and what would be."""
     from scatter.log.cosign import code_of
 
-    state = journal.ledger.functions.get(change.function)
+    state = journal.current().get(change.function)
     live = state.live if state else None
     old, lost = _live_code(journal, considered, live)
     new = code_of(journal, considered.proposal, change)

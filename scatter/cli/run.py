@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from scatter.cli.app import client_of, secrets, settings_of, track
+from scatter.cli.gate import check, checks_of, no_check
+from scatter.cli.lending import temporary
 from scatter.cli.output import data, in_colour, say
 
 
@@ -15,6 +17,9 @@ from scatter.cli.output import data, in_colour, say
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @track
 @secrets
+@temporary
+@check
+@no_check
 @click.option("--diff", "show_diff", is_flag=True, help="Show what each push changed.")
 @click.pass_context
 def watch_(
@@ -22,6 +27,9 @@ def watch_(
     paths: tuple[Path, ...],
     track: tuple[str, ...],
     secrets: bool,
+    lasts_s: float,
+    checks: tuple[str, ...],
+    no_check: bool,
     show_diff: bool,
 ) -> None:
     """Push functions as they are saved. What one save changed is one release.
@@ -31,8 +39,9 @@ def watch_(
     \b
     scatter watch src/
     scatter -n shop watch . --diff
+    scatter watch src/ --temporary   try something; Ctrl-C takes it back
     """
-    from scatter.watch import Event, Text, watch
+    from scatter.watch import Event, Manner, Text, watch
     from scatter.watch.ask import asker
 
     client, settings = client_of(ctx), settings_of(ctx)
@@ -50,7 +59,11 @@ def watch_(
             on_event=show,
             ask=asker(settings),
             track=track or settings.track,
-            secrets=secrets,
+            manner=Manner(
+                lease_s=lasts_s,
+                secrets=secrets,
+                checks=None if no_check else checks_of(settings, checks),
+            ),
         )
     except KeyboardInterrupt:
         say("Stopped.")

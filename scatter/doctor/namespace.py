@@ -21,7 +21,7 @@ def check_namespace(visit: Visit) -> Iterator[Finding]:
         advice = "" if name != "default" else "Name your application: SCATTER_NAMESPACE, or -n."
         yield Finding(check="namespace", state="ok", found=found, advice=advice)
         return
-    alive = sum(state.version is not None for state in journal.ledger.functions.values())
+    alive = sum(state.version is not None for state in journal.current().values())
     found = f"{name} is at release {tip}, with {alive} function{'s' * (alive != 1)}"
     snapshot = journal.ledger.snapshot_sequence
     found += f", the newest snapshot at release {snapshot}" if snapshot else ", no snapshot yet"

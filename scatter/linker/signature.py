@@ -18,6 +18,7 @@ need be tried.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from types import FunctionType
@@ -32,7 +33,11 @@ def broken_call(old: FunctionType, new: FunctionType) -> str:
     If there is none, what is wrong with a call that both take and that means something else; empty
     if there is none of these either. One sentence without a full stop.
     """
-    before, after = _parameters_of(old), _parameters_of(new)
+    return broken_between(_parameters_of(old), _parameters_of(new))
+
+
+def broken_between(before: Parameters, after: Parameters) -> str:
+    """Return what `broken_call` does, of the parameters of two functions."""
     if before == after:
         return ""
     return next(filter(None, _broken(before, after)), "") or _moved(before, after)
@@ -51,7 +56,13 @@ def misfit(
         others: It spreads a mapping (`**options`), which may hold any names.
 
     """
-    taker = _parameters_of(function)
+    return misfit_of(_parameters_of(function), count, names, more=more, others=others)
+
+
+def misfit_of(
+    taker: Parameters, count: int, names: Collection[str], *, more: bool, others: bool
+) -> str:
+    """Return what `misfit` does, of a function's parameters."""
     counts = range(count, max(count, len(taker.positional)) + 1) if more else (count,)
     if any(_fits(taker, n, names, others) for n in counts):
         return ""
@@ -77,12 +88,12 @@ def moved_argument(old: FunctionType, new: FunctionType, count: int, *, more: bo
     return ""
 
 
-def _fits(taker: _Parameters, count: int, names: Collection[str], others: bool) -> bool:
+def _fits(taker: Parameters, count: int, names: Collection[str], others: bool) -> bool:
     enough = others or set(taker.needs(count)).issubset(names)
     return taker.takes(count) and enough and all(taker.allows(name, count) for name in names)
 
 
-def _why_not(taker: _Parameters, count: int, names: Collection[str], more: bool) -> str:
+def _why_not(taker: Parameters, count: int, names: Collection[str], more: bool) -> str:
     most = len(taker.positional)
     if count > most and not taker.star:
         given, taken = count - taker.has_self, most - taker.has_self
@@ -101,7 +112,7 @@ def _why_not(taker: _Parameters, count: int, names: Collection[str], more: bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Parameters:
+class Parameters:
     """The parameters of a function, and which calls it takes.
 
     Attributes:
@@ -156,13 +167,13 @@ class _Parameters:
         return name in self.positional or name in self.keywords
 
 
-def _parameters_of(function: FunctionType) -> _Parameters:
+def _parameters_of(function: FunctionType) -> Parameters:
     code = function.__code__
     count, end = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
     positional, keywords = code.co_varnames[:count], code.co_varnames[count:end]
     rest = iter(code.co_varnames[end:])
     plain = positional[: max(0, count - len(function.__defaults__ or ()))]
-    return _Parameters(
+    return Parameters(
         positional=positional,
         only=code.co_posonlyargcount,
         keywords=keywords,
@@ -172,7 +183,24 @@ def _parameters_of(function: FunctionType) -> _Parameters:
     )
 
 
-def _broken(old: _Parameters, new: _Parameters) -> Iterator[str]:
+def parameters_in(written: ast.arguments) -> Parameters:
+    """Return the parameters that a `def` has in its source."""
+    positional = (*written.posonlyargs, *written.args)
+    given = zip(written.kwonlyargs, written.kw_defaults, strict=True)
+    plain = positional[: len(positional) - len(written.defaults)]
+    return Parameters(
+        positional=tuple(one.arg for one in positional),
+        only=len(written.posonlyargs),
+        keywords=tuple(one.arg for one in written.kwonlyargs),
+        required=frozenset(
+            [one.arg for one in plain] + [one.arg for one, default in given if default is None]
+        ),
+        star=f"*{written.vararg.arg}" if written.vararg else "",
+        double=f"**{written.kwarg.arg}" if written.kwarg else "",
+    )
+
+
+def _broken(old: Parameters, new: Parameters) -> Iterator[str]:
     """Yield what is wrong with calls that are no longer taken; empty if parameters moved."""
     unnamed = _unnamed(old, new)
     for count in range(old.has_self or new.has_self, _most(old, new) + 2):
@@ -185,18 +213,18 @@ def _broken(old: _Parameters, new: _Parameters) -> Iterator[str]:
         yield from _unexpected(old, new, count, unnamed)
 
 
-def _unnamed(old: _Parameters, new: _Parameters) -> frozenset[str]:
+def _unnamed(old: Parameters, new: Parameters) -> frozenset[str]:
     """Return the names that nobody passes by name."""
     names = {name for name in (*old.positional, *new.positional) if name.startswith("_")}
     names |= {one.positional[0] for one in (old, new) if one.has_self}
     return frozenset(names.difference(old.keywords))  # which have no other way
 
 
-def _most(old: _Parameters, new: _Parameters) -> int:
+def _most(old: Parameters, new: Parameters) -> int:
     return max(len(old.positional), len(new.positional))
 
 
-def _too_many(old: _Parameters, new: _Parameters) -> str:
+def _too_many(old: Parameters, new: Parameters) -> str:
     """Say that `new` takes fewer positional arguments."""
     most = len(new.positional)
     if old.star:
@@ -210,7 +238,7 @@ def _too_many(old: _Parameters, new: _Parameters) -> str:
     return f"it took {len(old.positional)} positional arguments, and takes at most {most} now"
 
 
-def _lacking(old: _Parameters, new: _Parameters, count: int) -> Iterator[str]:
+def _lacking(old: Parameters, new: Parameters, count: int) -> Iterator[str]:
     """Yield the parameters that `new` needs and that calls to `old` need not give."""
     needed = old.needs(count)
     for name in new.needs(count):
@@ -228,14 +256,14 @@ def _lacking(old: _Parameters, new: _Parameters, count: int) -> Iterator[str]:
             yield _gone(former, old, new) if former else f"`{name}` is a new required parameter"
 
 
-def _former(name: str, old: _Parameters, new: _Parameters) -> str:
+def _former(name: str, old: Parameters, new: Parameters) -> str:
     """Return how a required parameter of `new` that `old` does not know was called before."""
     former = old.at(new.positional.index(name)) if name in new.positional else ""
     return former if former in old.required and not new.knows(former) else ""
 
 
 def _unexpected(
-    old: _Parameters, new: _Parameters, count: int, unnamed: frozenset[str]
+    old: Parameters, new: Parameters, count: int, unnamed: frozenset[str]
 ) -> Iterator[str]:
     """Yield the names that calls to `old` may give and calls to `new` may not."""
     for name in old.names(count):
@@ -251,7 +279,7 @@ def _unexpected(
             yield f"`{name}` takes an argument by position now: calls that give it twice fail"
 
 
-def _gone(name: str, old: _Parameters, new: _Parameters) -> str:
+def _gone(name: str, old: Parameters, new: Parameters) -> str:
     """Say why a parameter of `old` can no longer be given by name."""
     place = old.positional.index(name) if name in old.positional else -1
     instead = new.at(place) if place >= 0 else ""
@@ -264,7 +292,7 @@ def _gone(name: str, old: _Parameters, new: _Parameters) -> str:
     return f"parameter `{name}` is gone: calls that pass it{how} fail"
 
 
-def _moved(old: _Parameters, new: _Parameters) -> str:
+def _moved(old: Parameters, new: Parameters) -> str:
     """Say that an argument by position goes to another parameter that both functions have."""
     for place in range(_most(old, new)):
         if _is_another(old.at(place), new.at(place), old, new):
@@ -273,12 +301,12 @@ def _moved(old: _Parameters, new: _Parameters) -> str:
     return ""
 
 
-def _is_another(was: str, now: str, old: _Parameters, new: _Parameters) -> bool:
+def _is_another(was: str, now: str, old: Parameters, new: Parameters) -> bool:
     """Return whether two parameters at one place are two that changed places."""
     return bool(was and now) and was != now and (new.knows(was) or old.knows(now))
 
 
-def _listed(one: _Parameters) -> list[str]:
+def _listed(one: Parameters) -> list[str]:
     """Return the parameters as they are written, without their defaults."""
     rest = one.star or ("*" if one.keywords else "")
     return [name for name in (*one.positional, rest, *one.keywords, one.double) if name]

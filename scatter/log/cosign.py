@@ -274,7 +274,7 @@ def _check_version(journal: Journal, change: Change) -> None:
     """Return if a version that is to be live again is the one that has the number."""
     if change.created or not change.version:
         return
-    state = journal.ledger.functions.get(change.function)
+    state = journal.current().get(change.function)
     if state and (state.version, state.live.bundle) == (change.version, change.bundle):
         return
     version = journal.version(change.function, change.version)
@@ -297,7 +297,7 @@ def _what_goes(journal: Journal, release: Release) -> tuple[Hints, dict[str, tup
         if change.version is not None and not change.removed_below:
             continue
         versions = journal.versions(change.function, limit=1 << 30)
-        gone, bundles = removals(change, versions)
+        gone, bundles = removals(change, versions, journal.ledger.functions.get(change.function))
         numbers = tuple(version.number for version in gone)
         removed[change.function] = numbers
         remove |= bundles

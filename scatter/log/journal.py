@@ -13,11 +13,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from scatter.bundle import MAX_BUNDLE_BYTES
 from scatter.errors import Refused, ScatterError, Untrusted
 from scatter.log import envelope, statement
+from scatter.log.leases import Leases
 from scatter.log.ledger import Ledger
 from scatter.log.proposal import Proposal
 from scatter.log.reading import RESTORE, Reader
@@ -45,6 +46,7 @@ class Draft:
         forget: Function → numbers of versions that go (all of them if empty).
         remove: Digests of bundles that no version needs any more.
         author, message, git, python: As in `Release`.
+        lasts_s: Seconds after which what is made live is over; 0: not by itself.
 
     """
 
@@ -57,10 +59,17 @@ class Draft:
     message: str = ""
     git: str = ""
     python: str = ""
+    lasts_s: float = 0.0
 
 
 class Journal(Reader):
-    """One namespace's log, as this process knows it. Any thread may call any method."""
+    """One namespace's log, as this process knows it. Any thread may call any method.
+
+    Attributes:
+        leases: Decides when temporary versions are over here.
+        retained: Digest → bytes of bundles that are at hand without the store.
+
+    """
 
     def __init__(
         self,
@@ -81,6 +90,8 @@ class Journal(Reader):
         """
         super().__init__(store, verifier, position)
         self._signer = signer or Unsigned()
+        self.leases = Leases()
+        self.retained: Mapping[str, bytes] = {}
 
     def append(
         self, make: Callable[[Ledger], Draft | None], *, dry_run: bool = False
@@ -240,11 +251,12 @@ class Journal(Reader):
             data = self.ledger.snapshot()
             snapshot = statement.hash_of(data)
             bundles[snapshot] = data
+        time = max(now(), self.ledger.time)
         release = Release(
             namespace=self.ledger.namespace,
             sequence=self.ledger.sequence + 1,
             previous=self.ledger.head,
-            time=max(now(), self.ledger.time),
+            time=time,
             author=draft.author,
             action=draft.action,
             changes=tuple(sorted(draft.changes, key=lambda change: change.function)),
@@ -253,6 +265,7 @@ class Journal(Reader):
             python=draft.python,
             snapshot=snapshot,
             epoch=self.ledger.epoch,
+            expires=_later(time, draft.lasts_s) if draft.lasts_s else "",
         )
         return release, bundles
 
@@ -265,13 +278,17 @@ class Journal(Reader):
         """Return the signatures of this process over a statement."""
         return self._signer.sign(text, namespace=self.ledger.namespace)
 
+    def current(self) -> Mapping[str, FunctionState]:
+        """Return what is live of every function now: of a temporary one that is over, what was."""
+        return self.leases.effective(self.ledger)
+
     def functions(self) -> Mapping[str, FunctionState]:
         """Return every function as it should run here.
 
-        The ledger's, but for code of which all keys were revoked since, where the policy drops
+        What is live now, but for code of which all keys were revoked since, where the policy drops
         such code: it counts as released to the deployed code.
         """
-        known = self.ledger.functions
+        known = self.current()
         if not self.ledger.verifier.drops_distrusted:
             return known
         return {**known, **{name: _without_code(known[name]) for name in self.distrusted()}}
@@ -279,7 +296,7 @@ class Journal(Reader):
     def distrusted(self) -> tuple[str, ...]:
         """Return the functions whose live version was signed by keys that were revoked since."""
         revoked = self.ledger.verifier.revoked()
-        states = self.ledger.functions.values() if revoked else ()
+        states = self.current().values() if revoked else ()
         return tuple(
             s.function for s in states if s.version and s.keys and revoked.issuperset(s.keys)
         )
@@ -296,10 +313,17 @@ class Journal(Reader):
         """
         with self._lock:
             wanted = {c.bundle: c.size for c in changes if c.bundle}
-            found = _checked(wanted, self._recent)
+            found = _checked(wanted, {**self._recent, **self.retained})
             for batch in _batches({d: wanted[d] for d in sorted(wanted.keys() - found.keys())}):
                 found |= _checked(wanted, self.store.bundles(batch))
         return found
+
+    def retain(self, changes: Iterable[Change]) -> None:
+        """Have the bundles of these changes at hand from here on, and of no others.
+
+        One that is missing or wrong is left out, and asked for again the next time.
+        """
+        self.retained = self.bundles(changes)
 
     def bundle(self, change: Change) -> bytes:
         """Return the bundle of a version, checked against its digest.
@@ -337,9 +361,8 @@ class Journal(Reader):
 
         Removed versions are left out. The ledger should be caught up.
         """
-        return find_versions(
-            self.store, self.ledger, function, below=below, above=above, limit=limit
-        )
+        state = self.current().get(function)
+        return find_versions(self.store, self.ledger, state, below=below, above=above, limit=limit)
 
     def releases(self, *, before: int | None = None, limit: int = 20) -> list[Release]:
         """Return releases of the log, newest first, below sequence `before` if given."""
@@ -372,6 +395,12 @@ def _without_code(state: FunctionState) -> FunctionState:
 def now() -> str:
     """Return the present time as releases have it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _later(time: str, by_s: float) -> str:
+    """Return the time that many seconds after another one, and a millisecond at the least."""
+    then = datetime.fromisoformat(time) + max(timedelta(seconds=by_s), timedelta(milliseconds=1))
+    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _checked(sizes: Mapping[str, int], data: Mapping[str, bytes]) -> dict[str, bytes]:

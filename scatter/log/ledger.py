@@ -7,28 +7,25 @@ Invariants
 2. `advance` takes only the entry that follows the last one: its sequence is one more, it names the
    hash of the statement before, is not older and of the same epoch. Anything else raises and
    changes nothing.
-3. A version number is given once per function and epoch, also across deletes.
+3. What each release makes of its functions is decided in `states`, in one way for all.
 4. A `reset` begins an epoch: the state is that of its snapshot, whatever it was before. It needs
    another right than a release does, and is the way back after a loss of data.
 """
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scatter.errors import Untrusted
 from scatter.log import envelope, statement
+from scatter.log.snapshot import read, write
+from scatter.log.states import next_states, vouched
 from scatter.model import Change, FunctionState, Release
-from scatter.names import SHIPPED
 from scatter.trust import Verifier, Voucher
-
-_SNAPSHOT_MAGIC = b"SCS2"
-_MAX_SNAPSHOT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +62,7 @@ class Ledger:
         self.verifier = verifier
         self._head = _Head()
         self._functions: dict[str, FunctionState] = {}
+        self._temporary: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Ledger {self.namespace}: {len(self._functions)} functions at {self.sequence}>"
@@ -73,6 +71,7 @@ class Ledger:
         """Return a ledger that knows the same, and asks another verifier from here on."""
         other = Ledger(self.namespace, verifier)
         other._head, other._functions = self._head, dict(self._functions)
+        other._temporary = self._temporary
         return other
 
     @property
@@ -109,6 +108,18 @@ class Ledger:
     def functions(self) -> Mapping[str, FunctionState]:
         """Every function that the log ever named, deleted ones (`version` None) too."""
         return MappingProxyType(self._functions)
+
+    @property
+    def temporary(self) -> frozenset[str]:
+        """The functions whose live version is a temporary one, whether or not it is over."""
+        return self._temporary
+
+    def needed(self) -> list[Change]:
+        """Return the changes whose bundles are needed: what is live, and what it falls back to."""
+        fallbacks = (self._functions[name].fallback for name in sorted(self._temporary))
+        found = [state.live for state in self._functions.values()]
+        found += [fallback.live for fallback in fallbacks if fallback is not None]
+        return [change for change in found if change.bundle]
 
     def open(self, entry: bytes, *, known: bool = False) -> Opened:
         """Return what is in any entry of this namespace, once trusted.
@@ -194,7 +205,11 @@ class Ledger:
         if opened.release.action == "reset":
             return self._restore(opened, snapshot)
         release = opened.release
-        self._functions |= _next_states(self._functions, opened)
+        states = next_states(self._functions, release, _keys(opened))
+        self._functions |= states
+        if self._temporary or release.expires:
+            still = {name for name, state in states.items() if state.expires}
+            self._temporary = (self._temporary - states.keys()) | still
         self._head = _Head(
             sequence=release.sequence,
             hash=statement.hash_of(opened.statement),
@@ -245,17 +260,7 @@ class Ledger:
 
     def snapshot(self) -> bytes:
         """Return the state as bytes, to be carried by the next release."""
-        rows = [
-            {
-                "live": statement.change_fields(state.live),
-                **{name: getattr(state, name) for name in _STATE_FIELDS},
-                "kept": list(state.kept),
-                "keys": list(state.keys),
-            }
-            for _, state in sorted(self._functions.items())
-        ]
-        state = {"began": self._head.began, "functions": rows}
-        return _SNAPSHOT_MAGIC + zlib.compress(statement.write_json(state), 6)
+        return write(self._head.began, self._functions)
 
     def restore(self, entry: bytes, snapshot: bytes) -> Release:
         """Begin after the release in `entry`, which carries `snapshot` (its digest is checked).
@@ -271,20 +276,17 @@ class Ledger:
         if not release.snapshot or statement.hash_of(snapshot) != release.snapshot:
             raise Untrusted("wrong-snapshot", "A snapshot is not the one that its release names.")
         try:
-            began, functions = _read_snapshot(snapshot)  # the state before the release itself
+            began, functions = read(snapshot)  # the state before the release itself
         except (ValueError, TypeError, KeyError, RecursionError, Untrusted, zlib.error) as error:
             raise Untrusted("wrong-snapshot", f"A snapshot cannot be read: {error}.") from error
         if release.action == "reset":
             began = release.sequence
-            keys = tuple(voucher.fingerprint for voucher in opened.vouchers)
             last = release.sequence  # what was lost may have been numbered higher
-            functions = {
-                name: replace(state, keys=keys, sequence=min(state.sequence, last))
-                for name, state in functions.items()
-            }
+            functions = {n: vouched(state, _keys(opened), last) for n, state in functions.items()}
         else:
             self.verifier.permit(release, opened.vouchers, functions.keys())
-        self._functions = functions | _next_states(functions, opened)
+        self._functions = functions | next_states(functions, release, _keys(opened))
+        self._temporary = frozenset(n for n, state in self._functions.items() if state.expires)
         self._head = _Head(
             sequence=release.sequence,
             hash=statement.hash_of(opened.statement),
@@ -296,109 +298,5 @@ class Ledger:
         return release
 
 
-def _next_states(
-    functions: Mapping[str, FunctionState], opened: Opened
-) -> dict[str, FunctionState]:
-    """Return the states of the functions that a release changes, refusing numbers out of order."""
-    release, states = opened.release, {}
-    keys = tuple(voucher.fingerprint for voucher in opened.vouchers)
-    for change in release.changes:
-        before = functions.get(change.function)
-        last = before.last if before else 0
-        expected = last + 1 if change.created else (change.version or 0)
-        if (change.version or 0) != expected or expected > last + change.created:
-            raise Untrusted(
-                "wrong-version",
-                f"Release {release.sequence} gives `{change.function}` number {change.version} "
-                f"after {last}.",
-            )
-        states[change.function] = FunctionState(
-            function=change.function,
-            live=change,
-            sequence=release.sequence,
-            author=release.author,
-            time=release.time,
-            last=max(last, expected),
-            previous=_previous(before, change),
-            keys=keys,
-            **_left(before, change, last),
-        )
-    return states
-
-
-def _left(before: FunctionState | None, change: Change, last: int) -> dict[str, Any]:
-    """Return which versions exist after a change, as `floor` and `kept`."""
-    if change.version is None:
-        return {"floor": last + 1, "kept": ()}
-    floor, kept = (before.floor, before.kept) if before else (1, ())
-    below = min(change.removed_below, last + 1)
-    if not below:
-        return {"floor": floor, "kept": kept}
-    live = change.version
-    stays = {n for n in kept if n >= below}
-    if 0 < live < max(floor, below) and (live >= floor or live in kept):
-        stays.add(live)
-    return {"floor": max(floor, below), "kept": tuple(sorted(stays))}
-
-
-def _previous(before: FunctionState | None, change: Change) -> int:
-    """Return the version to which a rollback would go after a change."""
-    if before is None:
-        return SHIPPED
-    return before.previous if before.version == change.version else before.version or SHIPPED
-
-
-_STATE_FIELDS = {
-    "sequence": int,
-    "author": str,
-    "time": str,
-    "last": int,
-    "previous": int,
-    "floor": int,
-}
-
-
-def _read_snapshot(snapshot: bytes) -> tuple[int, dict[str, FunctionState]]:
-    """Return the sequence at which the epoch began, and the functions."""
-    if snapshot[:4] != _SNAPSHOT_MAGIC:
-        raise ValueError("it does not begin with SCS2")
-    inflater = zlib.decompressobj()
-    text = inflater.decompress(snapshot[4:], _MAX_SNAPSHOT_BYTES)
-    if not inflater.eof or inflater.unused_data:
-        raise ValueError("it is cut short or too long, or followed by more")
-    state = json.loads(text.decode("utf-8"))
-    statement.check_text(state)
-    if type(state) is not dict or state.keys() != {"began", "functions"}:
-        raise TypeError("it has other fields than expected")
-    began, rows = state["began"], state["functions"]
-    if type(began) is not int or type(rows) is not list:
-        raise TypeError("a number and a list were expected")
-    if not 0 <= began <= statement.MAX_NUMBER:
-        raise ValueError("a number is out of range")
-    states = [_read_state(row) for row in rows]
-    found = {state.function: state for state in states}
-    if len(found) != len(states):
-        raise ValueError("a function occurs twice")
-    return began, found
-
-
-def _read_state(row: Any) -> FunctionState:
-    if type(row) is not dict or row.keys() != {"live", "kept", "keys", *_STATE_FIELDS}:
-        raise TypeError("a row has other fields than expected")
-    live, kept = statement.read_change(row.pop("live")), row.pop("kept")
-    keys = row.pop("keys")
-    if type(keys) is not list or not all(type(key) is str for key in keys):
-        raise TypeError("keys are texts")
-    if type(kept) is not list or not all(type(n) is int and n > 0 for n in kept):
-        raise TypeError("kept versions are numbers")
-    for name, value in row.items():
-        if type(value) is not _STATE_FIELDS[name]:
-            raise TypeError(f"{name} has the wrong type")
-    state = FunctionState(
-        function=live.function, live=live, kept=tuple(kept), keys=tuple(keys), **row
-    )
-    least = (state.sequence - 1, state.previous, state.floor - 1, state.last - (live.version or 0))
-    most = max(state.sequence, state.last, state.previous, state.floor - 1, *kept)
-    if min(least) < 0 or most > statement.MAX_NUMBER:
-        raise ValueError("a number is out of range")
-    return state
+def _keys(opened: Opened) -> tuple[str, ...]:
+    return tuple(voucher.fingerprint for voucher in opened.vouchers)

@@ -60,9 +60,9 @@ def survey(store: Store, verifier: Verifier) -> Survey:
 
 def missing_bundles(into: Store, source: Survey) -> dict[str, bytes]:
     """Return the bundles of live versions that a store lacks and another one has."""
-    live = [state.live for state in source.ledger.functions.values() if state.live.bundle]
-    there = into.bundles({change.bundle for change in live})
-    return source.journal.bundles(change for change in live if change.bundle not in there)
+    needed = source.ledger.needed()
+    there = into.bundles({change.bundle for change in needed})
+    return source.journal.bundles(change for change in needed if change.bundle not in there)
 
 
 def reset(into: Survey, draft: Draft, *, state: Ledger, epoch: int, journal: Journal) -> Release:

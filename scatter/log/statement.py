@@ -16,7 +16,7 @@ import re
 from typing import Any, NoReturn
 
 from scatter.errors import Untrusted, UsageError
-from scatter.model import ACTIONS, Change, Release
+from scatter.model import ACTIONS, EXPIRING, Change, Release
 
 FORMAT = 1
 MAX_LINE = 1_000_000
@@ -39,6 +39,7 @@ _RELEASE_EXTRAS: dict[str, type] = {
     "python": str,
     "snapshot": str,
     "epoch": int,
+    "expires": str,
 }
 _CHANGE_FIELDS: dict[str, type] = {"function": str}
 _CHANGE_EXTRAS: dict[str, type] = {
@@ -126,7 +127,7 @@ def read(statement: bytes) -> Release:
         raise _bad("unknown format number")
     if fields["action"] not in ACTIONS or fields["sequence"] < 1 or fields.get("epoch", 0) < 0:
         raise _bad("unknown action, or a number below its least")
-    if not _is_time(fields["time"]):
+    if not is_time(fields["time"]):
         raise _bad("a time that is not in UTC, with milliseconds")
     changes = tuple(read_change(change) for change in fields.pop("changes"))
     names = [change.function for change in changes]
@@ -134,12 +135,20 @@ def read(statement: bytes) -> Release:
         raise _bad("changes are not ordered by function, each once")
     if fields["action"] in ("renew", "reset") and changes:
         raise _bad(f"a {fields['action']} changes no function")
+    if "expires" in fields and not _may_expire(fields):
+        raise _bad("it expires, and is no push or release, or not at a time after its own")
     if fields["action"] == "reset" and not (fields.get("epoch") and fields.get("snapshot")):
         raise _bad("a reset has an epoch and a snapshot")
     return Release(changes=changes, **fields)
 
 
-def _is_time(text: str) -> bool:
+def _may_expire(fields: dict[str, Any]) -> bool:
+    """Return whether a release that says so can be over by itself, and when it says."""
+    time, expires = fields["time"], fields["expires"]
+    return fields["action"] in EXPIRING and is_time(expires) and expires > time
+
+
+def is_time(text: str) -> bool:
     """Return whether a text is a time of a day that there is."""
     if not _TIME.fullmatch(text) or text.startswith("0000"):
         return False

@@ -12,6 +12,7 @@ from itertools import islice
 
 from scatter.errors import Untrusted
 from scatter.log.ledger import Ledger
+from scatter.log.states import spared_with
 from scatter.model import Change, FunctionState, Release, Version
 from scatter.store.port import Store
 
@@ -19,10 +20,15 @@ _PAGE = 256
 
 
 def find_versions(
-    store: Store, ledger: Ledger, function: str, *, below: int | None, above: int | None, limit: int
+    store: Store,
+    ledger: Ledger,
+    state: FunctionState | None,
+    *,
+    below: int | None,
+    above: int | None,
+    limit: int,
 ) -> list[Version]:
     """Return versions of a function: newest first, or oldest first with `above`; see `Journal`."""
-    state = ledger.functions.get(function)
     if state is None or state.version is None:
         return []
     wanted = list(islice(_numbers(state, below, above), limit))
@@ -33,19 +39,22 @@ def find_versions(
     return [found[number] for number in wanted if number in found]
 
 
-def removals(change: Change, versions: Sequence[Version]) -> tuple[tuple[Version, ...], set[str]]:
+def removals(
+    change: Change, versions: Sequence[Version], before: FunctionState | None
+) -> tuple[tuple[Version, ...], set[str]]:
     """Return what a change removes: versions, and the bundles that no kept one shares.
 
     Args:
         change: A delete, or one that removes versions below a number.
         versions: All of its function, before it.
+        before: What the log says of that, before it.
 
     """
     if change.version is None:
         gone = tuple(versions)
     else:
-        below, live = change.removed_below, change.version
-        gone = tuple(v for v in versions if v.number < below and v.number != live)
+        below, stay = change.removed_below, {change.version, spared_with(before, change)}
+        gone = tuple(v for v in versions if v.number < below and v.number not in stay)
     numbers = {v.number for v in gone}
     kept = {v.bundle for v in versions if v.number not in numbers}
     return gone, {v.bundle for v in gone} - kept - {change.bundle}

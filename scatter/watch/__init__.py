@@ -9,6 +9,7 @@ Invariants
 3. No edit is lost while the store is away: the newest state of each function is pushed when it is
    back.
 4. Nothing is deleted because a file or function went away.
+5. What somebody rolled back is pushed again only after somebody lifted that by hand.
 """
 
 from scatter.watch.events import (
@@ -16,33 +17,40 @@ from scatter.watch.events import (
     AlreadyLive,
     Conflicted,
     Drift,
+    Ended,
     Event,
     Failed,
+    Held,
     Mended,
     Polling,
     Pushed,
     PushedFunction,
     Reconnected,
     Reconnecting,
+    Restored,
     Started,
     Survey,
 )
 from scatter.watch.text import Text
-from scatter.watch.watcher import Watcher, watch
+from scatter.watch.watcher import Manner, Watcher, watch
 
 __all__ = [
     "Acknowledged",
     "AlreadyLive",
     "Conflicted",
     "Drift",
+    "Ended",
     "Event",
     "Failed",
+    "Held",
+    "Manner",
     "Mended",
     "Polling",
     "Pushed",
     "PushedFunction",
     "Reconnected",
     "Reconnecting",
+    "Restored",
     "Started",
     "Survey",
     "Text",

@@ -29,17 +29,41 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A function was rolled back, which holds it: the save was not pushed.
+
+    Attributes:
+        function: The function.
+        live: Version that it was rolled back to.
+        author, time: Who did so, and when (ISO 8601, UTC).
+        kept_back: Everything that was saved together and hence waits, full names; empty where it
+            was found so at the start.
+        is_new: This is the first time that the watcher meets that rollback.
+
+    """
+
+    function: str
+    live: int | None
+    author: str
+    time: str
+    kept_back: tuple[str, ...] = ()
+    is_new: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """How the files compare with what is live, when the watcher first reached the store.
 
     Attributes:
         drifted: Functions whose code differs from what is live.
         unpushed: Functions that have no live version.
+        held: Functions that were rolled back.
 
     """
 
     drifted: tuple[Drift, ...] = ()
     unpushed: tuple[str, ...] = ()
+    held: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +75,7 @@ class Started:
         namespace: Where it pushes to.
         address: Address of the store, without password.
         functions: Full names of the tracked functions it found.
+        lease_s: Seconds that what it pushes is live, unless it puts that off; 0: for good.
         survey: How they compare with what is live; None when the store could not be reached
             (it comes with `Reconnected` then).
 
@@ -61,6 +86,7 @@ class Started:
     address: str
     functions: tuple[str, ...]
     survey: Survey | None = None
+    lease_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +186,23 @@ class Conflicted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """Temporary versions of this watcher are live no more: (name, version) of each.
+
+    Their time was over before it could be put off, or somebody released something else.
+    """
+
+    functions: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The watch is over, and what was live before it is so again: (name, version) of each."""
+
+    functions: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """A save could not be pushed: what is wrong and what to do, and the functions in it."""
 
@@ -210,6 +253,9 @@ Event = (
     | Acknowledged
     | AlreadyLive
     | Conflicted
+    | Held
+    | Ended
+    | Restored
     | Failed
     | Reconnecting
     | Reconnected

@@ -10,6 +10,9 @@ Invariants
 2. What could not be pushed is kept. While the store is away, newer edits take the place of older
    ones, and all go out in one release when it is back. After a conflict or a refusal they wait
    for the next edit of one of them, and then go out together with it.
+3. What a rollback holds is not pushed until somebody lifts that.
+4. Where it pushes for a while, it puts the end off while it lives, and brings back what was live
+   before when it is told to; never over what somebody released meanwhile.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from scatter.bundle import Bundle, decode, digest_of, encode
 from scatter.bundle.build import Built
-from scatter.errors import Conflict, Refused, ScatterError, StoreUnavailable
+from scatter.errors import Conflict, Refused, RolledBack, ScatterError, StoreUnavailable
+from scatter.model import FunctionState
 from scatter.names import SHIPPED
 from scatter.releases import Candidate, Releases
 from scatter.releases import Pushed as Outcome
@@ -30,16 +34,21 @@ from scatter.watch.events import (
     Drift,
     Event,
     Failed,
+    Held,
     Pushed,
     PushedFunction,
     Reconnected,
     Reconnecting,
     Survey,
 )
+from scatter.watch.lease import Lease
 from scatter.workspace import Changed, count_lines, same_bundle
+from scatter.workspace.gate import Found, Gate
 
 _FIRST_RETRY_S = 0.1
 _LONGEST_RETRY_S = 3.0
+_SHOWN = 20
+"""Lines of a check that failed that are shown: what went wrong comes last."""
 
 
 class Pusher:
@@ -51,10 +60,24 @@ class Pusher:
         *,
         tell: Callable[[Event], None],
         clock: Callable[[], float],
+        lease_s: float = 0.0,
+        gate: Gate | None = None,
     ) -> None:
-        """Remember where to push to; nothing is connected yet."""
+        """Remember where to push to; nothing is connected yet.
+
+        Args:
+            releases: Where to push, and in whose name.
+            tell: Called with everything that happens.
+            clock: Tells the time, in seconds.
+            lease_s: Seconds that what is pushed is live, unless `renew` puts that off; 0: for good.
+            gate: Says what must be well before; None: nothing.
+
+        """
         self.releases = releases
         self.retry_at: float | None = None
+        self.lease = Lease(releases, lasts_s=lease_s, tell=tell)
+        self._gate = gate
+        self._held: dict[str, tuple[str, str]] = {}
         self._tell = tell
         self._clock = clock
         self._unsurveyed: Mapping[str, Built] = {}
@@ -107,6 +130,14 @@ class Pusher:
                 if s.live.bundle not in bundles or not same_bundle(self._live[n], files[n].bundle)
             ),
             unpushed=tuple(name for name in files if name not in live),
+            held=tuple(self._hold(known[n]) for n in files if n in known and known[n].rolled_back),
+        )
+
+    def _hold(self, state: FunctionState) -> Held:
+        """Note that a rollback holds a function, and return the event."""
+        self._held[state.function] = state.author, state.time
+        return Held(
+            function=state.function, live=state.version, author=state.author, time=state.time
         )
 
     # pushing -----------------------------------------------------------------------------
@@ -121,8 +152,42 @@ class Pusher:
         self._pending |= new
         for name in self._pending:
             self._kept_back.pop(name, None)
-        if self.retry_at is None:
+        if self._may_pass() and self.retry_at is None:
             self.flush()
+
+    def _may_pass(self) -> bool:
+        """Return whether all is well with what waits; else say what is not, and keep it back."""
+        if self._gate is None or not self._pending:
+            return True
+        output: list[str] = []
+        try:
+            self._read(self._gate)
+            self._gate.run(self._found(), output.append)
+        except ScatterError as error:
+            names, shown = tuple(self._pending), "".join(f"\n  {one}" for one in output[-_SHOWN:])
+            self._kept_back |= self._pending
+            self._pending = {}
+            self._tell(Failed(message=f"{error}{shown}", functions=names))
+            return False
+        return True
+
+    def _found(self) -> Found:
+        return {n: (c.built, self._live.get(n)) for n, c in self._pending.items()}
+
+    def _read(self, gate: Gate) -> None:
+        """Look at what waits against what was live when this was last known, and if need be now."""
+        try:
+            gate.read(self._found())
+        except Refused:
+            try:
+                known = self.releases.functions()
+                states = [known[name] for name in self._pending if name in known]
+                live = self.releases.live_bundles(states)
+            except ScatterError:
+                live = {}
+            if not live:
+                raise
+            gate.read({n: (c.built, live.get(n)) for n, c in self._pending.items()})
 
     def flush(self) -> None:
         """Push everything that is waiting."""
@@ -146,15 +211,28 @@ class Pusher:
 
         A version that was released meanwhile is no conflict where the file held the same code
         before this edit: it was pushed from here by hand, or came by `git pull`. Neither is one
-        to which the author of this watch went back: they know what they edit.
+        to which the author of this watch went back: they know what they edit; nor one that came
+        back because a temporary version of this watch was over, or a hold was lifted.
         """
         while True:
+            candidates = [self._candidate(c) for c in self._pending.values()]
             try:
-                return self.releases.push([self._candidate(c) for c in self._pending.values()])
+                return self.releases.push(candidates, lasts_s=self.lease.lasts_s, unasked=True)
+            except RolledBack:
+                raise
             except Conflict as error:
-                if error.live is None or not (self._went_back(error) or self._had_live(error)):
+                if error.live is None or not self._is_known(error):
                     raise
                 self._saw(error.function, error.live)
+
+    def _is_known(self, conflict: Conflict) -> bool:
+        return self._went_back(conflict) or self._came_back(conflict) or self._had_live(conflict)
+
+    def _came_back(self, conflict: Conflict) -> bool:
+        """Return whether a version that is known here came back without anybody's new code."""
+        name = conflict.function
+        is_over = name in self.lease.ever and bool(self.releases.known()[name].lapsed)
+        return (is_over or name in self._held) and conflict.live in {SHIPPED, *self._known[name]}
 
     def _went_back(self, conflict: Conflict) -> bool:
         """Return whether the live version is a known one that this author released again."""
@@ -169,7 +247,7 @@ class Pusher:
     def _had_live(self, conflict: Conflict) -> bool:
         """Return whether the file held, before the edit that waits, what is live now."""
         before = self._pending[conflict.function].before
-        live = self.releases.journal.ledger.functions[conflict.function].live
+        live = self.releases.journal.current()[conflict.function].live
         data = self.releases.journal.bundles([live]).get(live.bundle)
         return before is not None and data is not None and same_bundle(decode(data), before)
 
@@ -206,6 +284,9 @@ class Pusher:
         names = tuple(self._pending)
         self._kept_back |= self._pending
         self._pending = {}
+        if isinstance(error, RolledBack):
+            self._tell(self._held_back(error, names))
+            return
         if not isinstance(error, Conflict):
             self._tell(Failed(message=str(error), functions=names))
             return
@@ -220,9 +301,42 @@ class Pusher:
             )
         )
 
+    def _held_back(self, error: RolledBack, names: tuple[str, ...]) -> Held:
+        """Return what to tell of a save that a rollback holds."""
+        hold = error.author, error.time
+        is_new = self._held.get(error.function) != hold
+        self._held[error.function] = hold
+        self._known[error.function].add(error.live or SHIPPED)  # by being told
+        return Held(
+            function=error.function,
+            live=error.live,
+            author=error.author,
+            time=error.time,
+            kept_back=names,
+            is_new=is_new,
+        )
+
+    # for a while -------------------------------------------------------------------------
+
+    @property
+    def renew_at(self) -> float | None:
+        """When the end of what was pushed for a while is to be put off; None: nothing is."""
+        return self.lease.renew_at
+
+    def renew(self) -> None:
+        """Put off the end of what was pushed for a while."""
+        try:
+            self.lease.renew(self._clock())
+        except StoreUnavailable as error:
+            self._back_off(error)
+        except ScatterError as error:
+            self.lease.renew_at = self._clock() + self.lease.lasts_s / 2
+            self._tell(Failed(message=str(error), functions=()))
+
     def _landed(self, outcome: Outcome, *, was_away: bool) -> None:
         """Tell what a push did, and remember it as seen."""
         now = self._clock()
+        self.lease.lend(outcome, now)
         sequences = self._sequences(outcome, was_away=was_away)
         pushed: list[PushedFunction] = []
         already: list[tuple[str, int]] = []
@@ -234,6 +348,7 @@ class Pusher:
             else:
                 already.append((name, version))
             self._saw(name, version)
+            self._held.pop(name, None)
             self._live[name] = changed.built.bundle
         self._pending = {}
         if already:
@@ -258,7 +373,7 @@ class Pusher:
             return {c.function: outcome.release.sequence for c in outcome.release.changes}
         if not was_away:
             return {}
-        states = self.releases.journal.ledger.functions
+        states = self.releases.journal.current()
         return {
             name: states[name].sequence
             for name, version in outcome.versions.items()

@@ -17,14 +17,17 @@ from scatter.watch.events import (
     Acknowledged,
     AlreadyLive,
     Conflicted,
+    Ended,
     Event,
     Failed,
+    Held,
     Mended,
     Polling,
     Pushed,
     PushedFunction,
     Reconnected,
     Reconnecting,
+    Restored,
     Started,
     Survey,
 )
@@ -89,12 +92,16 @@ class Text:
         found = f"{count} tracked function{'' if count == 1 else 's'}"
         found = found if count else "no function with @scatter.track yet"
         yield f"watching {paths}: {found} → {event.namespace} on {event.address}"
+        if event.lease_s:
+            yield "what is pushed is temporary: Ctrl-C brings back what was live before"
         yield from self._survey(event.survey or Survey())
 
     def _survey(self, survey: Survey) -> Iterator[str]:
         for drift in survey.drifted:
             what = f"{self.short(drift.name)} differs from live v{drift.version} by {drift.author}"
             yield self._paint("yellow", f"{what}: an edit here will push over it")
+        for held in survey.held:
+            yield from self._lines(held)
         if survey.unpushed:
             yield self._paint("dim", f"never pushed: {self._names(survey.unpushed)}")
 
@@ -145,6 +152,34 @@ class Text:
                 were = "were saved with it, and wait too"
             yield f"  {self._names(others)} {were}"
         yield f"  see `scatter diff {name}`; go over it with `scatter push --force -f {name}`"
+
+    @_lines.register
+    def _(self, event: Held) -> Iterator[str]:
+        name = self.short(event.function)
+        if not event.is_new:
+            yield self._paint("yellow", f"{name} not pushed: it is held")
+        else:
+            what = f"v{event.live}" if event.live else "the deployed code"
+            who = f"{event.author} rolled it back to {what} at {_minute(event.time)}"
+            yield self._paint("red", f"{name} is held: {who}")
+            yield f"  nothing is pushed over that; `scatter push -f {name}` lifts it"
+        others = [n for n in event.kept_back if n != event.function]
+        if others:
+            were = "was saved with it, and waits too"
+            if len(others) > 1:
+                were = "were saved with it, and wait too"
+            yield f"  {self._names(others)} {were}"
+
+    @_lines.register
+    def _(self, event: Ended) -> Iterator[str]:
+        names = ", ".join(f"{self.short(name)} v{version}" for name, version in event.functions)
+        yield self._paint(
+            "yellow", f"{names} no longer live: its time was over, or others released"
+        )
+
+    @_lines.register
+    def _(self, event: Restored) -> Iterator[str]:
+        yield f"live again: {_some([self._number(*one) for one in event.functions])}"
 
     @_lines.register
     def _(self, event: Failed) -> Iterator[str]:
@@ -205,6 +240,9 @@ class Text:
         """Return the shortest form of a name that is unique among the functions found."""
         module, qualname = split(name)
         return qualname if module and self._short[qualname] <= 1 else name
+
+    def _number(self, name: str, version: int) -> str:
+        return f"{self.short(name)} {f'v{version}' if version else 'as deployed'}"
 
     def _names(self, names: Sequence[str]) -> str:
         return _some([self.short(name) for name in names])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from scatter.releases import Releases
@@ -22,6 +23,8 @@ from scatter.watch.events import Event, Mended, Pushed, Started
 from scatter.watch.loop import Notice, Notices
 from scatter.watch.pusher import Pusher
 from scatter.workspace import Changed, Changes, Workspace
+from scatter.workspace.checks import Check
+from scatter.workspace.gate import Gate
 
 _SWEEP_S = 5.0
 _POLLED_SWEEP_S = 0.2
@@ -29,6 +32,24 @@ _SWEEP_SHARE = 100
 """A sweep is made at most every so many times what it takes."""
 _HOLD_S = 2.0
 """How long changes wait at most for others of the same save that are in doubt, or for git."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a watcher pushes.
+
+    Attributes:
+        lease_s: Seconds that what is pushed is live, put off while the watch goes on; what was live
+            before is so again when it ends. 0: what is pushed stays.
+        secrets: Push texts that look like credentials.
+        checks: Commands that must pass before a push, after what files tell was looked at; None:
+            neither is.
+
+    """
+
+    lease_s: float = 0.0
+    secrets: bool = False
+    checks: Sequence[Check] | None = None
 
 
 def watch(
@@ -39,7 +60,7 @@ def watch(
     stop_event: threading.Event | None = None,
     ask: Ask | None = None,
     track: Sequence[str] = (),
-    secrets: bool = False,
+    manner: Manner | None = None,
 ) -> None:
     """Push every saved change of a tracked function, until `stop_event` is set.
 
@@ -53,15 +74,20 @@ def watch(
         ask: How to wait for processes to acknowledge a push (`scatter.watch.ask`); None: nobody
             is asked.
         track: Patterns of modules of which every function is tracked.
-        secrets: Push texts that look like credentials.
+        manner: What is pushed, and for how long; default: what is no secret, for good.
 
     Raises:
         UsageError: A path does not exist.
         KeyboardInterrupt: In the main thread, on Ctrl-C.
 
     """
+    manner = manner or Manner()
     watcher = Watcher(
-        Workspace(paths, track=track, secrets=secrets), releases, on_event=on_event, ask=ask
+        Workspace(paths, track=track, secrets=manner.secrets),
+        releases,
+        on_event=on_event,
+        ask=ask,
+        manner=manner,
     )
     watcher.run(stop_event or threading.Event())
 
@@ -76,6 +102,7 @@ class Watcher:
         *,
         on_event: Callable[[Event], None],
         ask: Ask | None = None,
+        manner: Manner | None = None,
     ) -> None:
         """Begin; nothing is read yet.
 
@@ -84,13 +111,22 @@ class Watcher:
             releases: Where to push.
             on_event: Called with everything that happens, by one thread at a time.
             ask: How to wait for processes to acknowledge a release; None: nobody is asked.
+            manner: As for `watch`.
 
         """
         self._workspace = workspace
         self._on_event = on_event
         self._telling = threading.Lock()
         self._clock = time.monotonic
-        self._pusher = Pusher(releases, tell=self._tell, clock=self._clock)
+        self._manner = manner or Manner()
+        checks = self._manner.checks
+        self._pusher = Pusher(
+            releases,
+            tell=self._tell,
+            clock=self._clock,
+            lease_s=self._manner.lease_s,
+            gate=Gate(workspace, checks) if checks is not None else None,
+        )
         self._acks = Acknowledger(ask, tell=self._tell, clock=self._clock) if ask else None
         self._locks = git.index_locks(workspace.roots)
         self._sweep_at = 0.0
@@ -109,6 +145,7 @@ class Watcher:
             self._load()
             self._watch(stop_event)
         finally:
+            self._pusher.lease.restore()
             if self._acks:
                 self._acks.stop()
 
@@ -136,6 +173,7 @@ class Watcher:
                 address=store.address,
                 functions=tuple(functions),
                 survey=survey,
+                lease_s=self._manner.lease_s,
             )
         )
         for problem in changes.problems:
@@ -158,6 +196,8 @@ class Watcher:
             self._take(self._look(now), now)
         if self._pusher.retry_at is not None and now >= self._pusher.retry_at:
             self._pusher.flush()
+        if self._pusher.renew_at is not None and now >= self._pusher.renew_at:
+            self._pusher.renew()
 
     def _must_look(self, now: float) -> bool:
         asked = self._ask_again_at is not None and now >= self._ask_again_at

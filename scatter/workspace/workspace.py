@@ -179,6 +179,15 @@ class Workspace:
         """Return the file of a module of the project, as the file `beside` would import it."""
         return self._modules.path_of(module, self._modules.root_of(beside))
 
+    def source_of(self, module: str, beside: Path) -> ModuleSource | None:
+        """Return the source of a module of the project, as the file `beside` would import it."""
+        return self._find(module, _Found(now=self._clock()), self._modules.root_of(beside))
+
+    def has_path(self, module: str, beside: Path) -> bool:
+        """Return whether there is a directory or file for a module, also of a namespace package."""
+        path = self._modules.root_of(beside) / module.replace(".", "/")
+        return path.is_dir() or path.with_name(f"{path.name}.py").is_file()
+
     def is_same(self, one: Bundle, other: Bundle) -> bool:
         """Return whether two bundles are the same code; what is tracked is no part of its class."""
         return same_bundle(one, other, self.is_tracked)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_cli import Done, Shell, shell  # noqa: F401 - the fixtures
+from shells import Done, Shell
 from trust.people import Files
 
 from scatter.bundle import Bundle, Item, Part
@@ -21,7 +21,7 @@ BOTH = '[[rule]]\nfunctions = ["pricing:*"]\nsigners = ["ann@x.org", "bob@x.org"
 class Desk:
     """One person's machine: a key, whom it trusts, and a terminal."""
 
-    def __init__(self, name: str, folder: Path, shell: Shell) -> None:  # noqa: F811
+    def __init__(self, name: str, folder: Path, shell: Shell) -> None:
         self.name = f"{name}@x.org"
         self.folder = folder
         self._shell = shell
@@ -41,7 +41,7 @@ class Desk:
 class Desks:
     """Ann's and Bob's, who both have to sign; Eve's, whom nobody knows."""
 
-    def __init__(self, folder: Path, shell: Shell) -> None:  # noqa: F811
+    def __init__(self, folder: Path, shell: Shell) -> None:
         self.ann, self.bob, self.eve = (
             Desk(name, folder / name, shell) for name in ("ann", "bob", "eve")
         )
@@ -66,7 +66,7 @@ class Desks:
 @pytest.fixture
 def desks(
     tmp_path: Path,
-    shell: Shell,  # noqa: F811
+    shell: Shell,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Desks:
     monkeypatch.setattr(home, "MACHINE", tmp_path / "etc" / "scatter")
@@ -116,7 +116,7 @@ def test_two_sign_and_the_processes_take_it(desks: Desks) -> None:
     assert releases(desks.bob) == ["push by ann@x.org"]
 
 
-def test_what_changes_is_shown_against_what_is_live(desks: Desks, shell: Shell) -> None:  # noqa: F811
+def test_what_changes_is_shown_against_what_is_live(desks: Desks, shell: Shell) -> None:
     desks.release("push")
     shell.edit("RATE = 2", "RATE = 3")
     assert desks.ann("push", "--propose", "p.json").code == 0
@@ -133,7 +133,7 @@ def test_what_changes_is_shown_against_what_is_live(desks: Desks, shell: Shell) 
     assert [one["principals"] for one in signed["signed_by"]] == [["ann@x.org"], ["bob@x.org"]]
 
 
-def test_every_other_verb_is_proposed_too(desks: Desks, shell: Shell) -> None:  # noqa: F811
+def test_every_other_verb_is_proposed_too(desks: Desks, shell: Shell) -> None:
     desks.release("push")
     shell.edit("RATE = 2", "RATE = 3")
     desks.release("push")
@@ -205,7 +205,7 @@ def test_whoever_had_no_key_has_one_with_which_it_is_signed(desks: Desks) -> Non
 @pytest.mark.parametrize("command", ["sign", "publish"])
 def test_a_file_that_is_something_else_is_refused(
     desks: Desks,
-    shell: Shell,  # noqa: F811
+    shell: Shell,
     command: str,
 ) -> None:
     assert desks.ann(command, "nowhere.json").code == 2
@@ -213,7 +213,7 @@ def test_a_file_that_is_something_else_is_refused(
     assert (done.code, "is no proposal that this version of scatter reads" in done.err) == (1, True)
 
 
-def test_a_file_that_is_no_proposal_is_not_written_over(desks: Desks, shell: Shell) -> None:  # noqa: F811
+def test_a_file_that_is_no_proposal_is_not_written_over(desks: Desks, shell: Shell) -> None:
     before = shell.file.read_text()
     done = desks.ann("push", "--propose", "pricing.py")
     assert (done.code, "is no proposal: it is left alone" in done.err) == (2, True)
@@ -237,19 +237,19 @@ def test_a_proposal_holds_no_secret(desks: Desks) -> None:
     assert set(json.loads(text)) == {"scatter-proposal", "statement", "signatures", "bundles"}
 
 
-def test_without_trust_there_is_nothing_to_sign_together(desks: Desks, shell: Shell) -> None:  # noqa: F811
+def test_without_trust_there_is_nothing_to_sign_together(desks: Desks, shell: Shell) -> None:
     done = shell("push", "--propose", "p.json", SCATTER_TRUST="off")
     assert (done.code, "nothing is signed here" in done.err) == (2, True)
     assert not desks.file.exists()
 
 
-def test_what_travels_from_another_module_is_shown(desks: Desks, shell: Shell) -> None:  # noqa: F811
+def test_what_travels_from_another_module_is_shown(desks: Desks, shell: Shell) -> None:
     (shell.folder / "util.py").write_text("def clean(x):\n    return x\n")
     shell.edit("import scatter\n", "import scatter\nfrom util import clean\n")
     shell.edit("return helper(x)", "return helper(clean(x))")
     desks.release("push")
     (shell.folder / "util.py").write_text("def clean(x):\n    return steal(x)\n")
-    assert desks.ann("push", "--propose", "p.json").code == 0
+    assert desks.ann("push", "--no-check", "--propose", "p.json").code == 0
     assert "+    return steal(x)\n" in desks.bob("sign", "p.json", "--dry-run").out
 
 

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from test_cli import PRICING, Shell, releases, shell  # noqa: F401 - the fixtures
+from shells import PRICING, Shell
+from test_cli import releases  # noqa: F401 - a fixture
 from trust.people import Files, Person
 
 from scatter.log import Journal
@@ -17,14 +18,14 @@ EVE = Person("eve")
 
 
 @pytest.fixture
-def fresh(shell: Shell, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:  # noqa: F811
+def fresh(shell: Shell, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """The terminal of somebody who never released anything."""
     shell.environment["XDG_CONFIG_HOME"] = str(own_home.parent)
     shell.environment["SCATTER_STATE"] = str(shell.folder / "state")
     return shell
 
 
-def store_of(shell: Shell) -> RedisStore:  # noqa: F811
+def store_of(shell: Shell) -> RedisStore:
     environment = shell.environment
     return RedisStore(environment["SCATTER_REDIS_URL"], environment["SCATTER_NAMESPACE"])
 

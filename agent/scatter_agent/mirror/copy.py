@@ -154,7 +154,7 @@ class Copy:
     def _copy_bundles(self, journal: Journal) -> set[str]:
         """Fetch the bundles that are not there; return all that are needed."""
         ledger, writer = journal.ledger, self._writer
-        live = [state.live for state in ledger.functions.values() if state.live.bundle]
+        live = ledger.needed()
         bundles = journal.bundles([change for change in live if not writer.has(change.bundle)])
         snapshot = self._snapshot(journal)
         if snapshot and not writer.has(snapshot):
