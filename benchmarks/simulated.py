@@ -144,7 +144,7 @@ class Follower:
 
         """
         self.world, self._others, self._at_once = world, speaks_for, at_once
-        self._backoff_s = FIRST_BACKOFF_S  # what `Work._pause` counts with
+        self._backoff_s = FIRST_BACKOFF_S  # what `Work._next_pause` counts with
         self._retry_at = 0.0
         self._listener, self._bell = Listener(LOOK_S), _Timed()
         self._plan = 0  # what was planned before this one is void
@@ -159,10 +159,7 @@ class Follower:
         """Lose the connection, and try again when the agent would."""
         self._plan += 1
         self._is_busy = self._is_rung = False
-        Work._pause(cast(Any, self), cast(Any, None))
-
-    def _sleep(self, _: object, pause_s: float) -> None:
-        """Take the place of the agent's pause."""
+        pause_s = Work._next_pause(cast(Any, self))
         self.world.at(self.world.now + pause_s, self.connect)
 
     def connect(self) -> None:

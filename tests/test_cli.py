@@ -1619,7 +1619,7 @@ def test_commands_and_options_are_completed(shell: Shell) -> None:
 
 
 def test_completing_after_a_command_that_does_not_exist_prints_nothing(shell: Shell) -> None:
-    done = complete(shell, "scatter foo b")
+    done = complete(shell, "scatter foo z")
 
     assert (done.code, done.out.strip(), done.err) == (0, "", "")  # click ends its answer with \n
 

@@ -501,7 +501,7 @@ def test_the_checks_of_the_project_run_for_the_files_that_they_concern(
 def test_a_failed_check_keeps_a_save_back_and_is_shown(
     shell: Shell, releases: Releases, watch: Callable[..., Watch]
 ) -> None:
-    test = "import pricing; print('checked', pricing.RATE); assert pricing.RATE != 3"
+    test = "import pricing; print('checked', pricing.RATE, flush=True); assert pricing.RATE != 3"
     watching = watch("--check", f'{PYTHON} -B -c "{test}"')
     shell.edit("RATE = 2", "RATE = 3")
     assert "ended with 1; nothing was pushed" in watching.until("^score not pushed: The check")

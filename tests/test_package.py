@@ -25,7 +25,7 @@ from support import ROOT, needs, wait_until
 
 from scatter._version import __version__
 from scatter.bundle import codec
-from scatter.log import envelope, ledger, proposal, statement
+from scatter.log import envelope, proposal, snapshot, statement
 from scatter.store import layout
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -39,7 +39,7 @@ def test_the_promise_names_the_forms_that_are_written() -> None:
         f'`"format": {statement.FORMAT}`',
         f"`{envelope.MAGIC.decode()}`",
         f"`{codec.MAGIC.decode()}`",
-        f"`{ledger._SNAPSHOT_MAGIC.decode()}`",
+        f"`{snapshot.MAGIC.decode()}`",
         f'`"scatter-proposal": {proposal.FORMAT}`',
         f"`{layout.FORMAT.strip()}`",
     ):

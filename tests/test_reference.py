@@ -12,7 +12,7 @@ from support import ROOT
 
 from scatter.bundle import codec
 from scatter.bundle.model import ITEM_KINDS
-from scatter.log import envelope, ledger, proposal, statement
+from scatter.log import envelope, proposal, snapshot, statement
 from scatter.model import ACTIONS
 from scatter.reports import FORMAT as REPORT_FORMAT
 from scatter.store import layout
@@ -74,7 +74,7 @@ def test_the_keys_of_redis_are_those_of_the_store() -> None:
 def test_the_page_says_how_each_kind_of_thing_begins() -> None:
     text = WIRE.read_text("utf-8")
 
-    for magic in (envelope.MAGIC, codec.MAGIC, ledger._SNAPSHOT_MAGIC):
+    for magic in (envelope.MAGIC, codec.MAGIC, snapshot.MAGIC):
         assert f"`{magic.decode()}`" in text
     assert f'`"format":{statement.FORMAT}`' in text
     assert statement.FORMAT == REPORT_FORMAT
@@ -88,7 +88,7 @@ def test_the_page_says_how_each_kind_of_thing_begins() -> None:
         ("An entry of the log", envelope.MAX_ENTRY_BYTES, "At most {} MiB"),
         ("A bundle", codec.MAX_BUNDLE_BYTES, "At most {} MiB"),
         ("A bundle", codec.MAX_SOURCE_BYTES, "{} MiB inflated"),
-        ("Others", ledger._MAX_SNAPSHOT_BYTES, "at most {} MiB inflated"),
+        ("Others", snapshot.MAX_SNAPSHOT_BYTES, "at most {} MiB inflated"),
     ],
 )
 def test_the_sizes_on_the_page_are_those_of_the_code(title: str, size: int, unit: str) -> None:

@@ -88,7 +88,7 @@ def test_what_a_real_process_takes_and_refuses_is_there_at_once(shell: Shell) ->
             assert re.search(r"^pricing:score +v1 +1/1 ", terminal.text, re.M)
             shell.edit("x * RATE", "x * exchange_rates.today()")
             shell.edit("import scatter\n", "import scatter\nimport exchange_rates\n")
-            assert shell.process("push", "--wait", "20").code == 4
+            assert shell.process("push", "--no-check", "--wait", "20").code == 4
             terminal.until("pricing:score v2 refused: missing-import, in ")
             assert shell.process("rollback", "--wait", "20").code == 0
             terminal.until_not("refused")

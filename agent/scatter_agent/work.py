@@ -281,15 +281,19 @@ class Work:
             standing.be(standing.state, standing.reason + self._kept, standing.code)
 
     def _pause(self, stop: native.Flag) -> None:
-        """Wait before the next try: longer each time, and not as long as the others do."""
-        pause_s = self._backoff_s * random.uniform(0.5, 1.0)
-        self._retry_at = until = time.monotonic() + pause_s
-        self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
+        """Wait before the next try."""
+        self._retry_at = until = time.monotonic() + self._next_pause()
         while not stop.is_set() and (now := time.monotonic()) < until:
             self._leave_what_is_over()
             end = self._course.next_end()
             self._sleep(stop, max(0.0, min(until, end if end is not None else until) - now))
         self._leave_what_is_over()
+
+    def _next_pause(self) -> float:
+        """Return how long to wait: longer each time, and not as long as the others do."""
+        pause_s = self._backoff_s * random.uniform(0.5, 1.0)
+        self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
+        return pause_s
 
     def _leave_what_is_over(self) -> None:
         """Go back from temporary versions that are over, whatever became of the store."""

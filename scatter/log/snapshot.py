@@ -16,7 +16,7 @@ from typing import Any
 from scatter.log import statement
 from scatter.model import Fallback, FunctionState
 
-_MAGIC = b"SCS2"
+MAGIC = b"SCS2"
 MAX_SNAPSHOT_BYTES = 256 << 20
 """Largest snapshot, inflated."""
 
@@ -39,7 +39,7 @@ def write(began: int, functions: Mapping[str, FunctionState]) -> bytes:
         }
         for _, state in sorted(functions.items())
     ]
-    return _MAGIC + zlib.compress(statement.write_json({"began": began, "functions": rows}), 6)
+    return MAGIC + zlib.compress(statement.write_json({"began": began, "functions": rows}), 6)
 
 
 def _extras(state: FunctionState) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def read(snapshot: bytes) -> tuple[int, dict[str, FunctionState]]:
         ValueError, TypeError, KeyError, RecursionError, Untrusted, zlib.error: It is no snapshot.
 
     """
-    if snapshot[:4] != _MAGIC:
+    if snapshot[:4] != MAGIC:
         raise ValueError("it does not begin with SCS2")
     inflater = zlib.decompressobj()
     text = inflater.decompress(snapshot[4:], MAX_SNAPSHOT_BYTES)
