@@ -67,7 +67,31 @@ def fill(text: str, results: list[Result]) -> str:
     )
 
 
-SHORT: tuple[tuple[str, str, str], ...] = ()
+SHORT: tuple[tuple[str, str, str], ...] = (
+    ("call", "same defaults: tracked, before a switch", "a call of a tracked function"),
+    ("call", "same defaults: after a switch", "the same, after a switch"),
+    ("push", "→ bytes in hand there", "push → the new bytes in another process"),
+    ("push", "→ switched there", "push → signed, checked, linked and switched there"),
+    (
+        "save",
+        "300 functions, in place → switched",
+        "a save of a file of 300 functions → two processes switched",
+    ),
+    ("save", "a web app answers with the new code", "a save → a web app answers with the new code"),
+    (
+        "web",
+        "swapped 20 times a second: requests a second",
+        "requests a second of a web app whose functions are swapped 20 times a second",
+    ),
+    ("trust", "a release → believed", "a signed release → believed"),
+    (
+        "mirror",
+        "release in the directory → the last of 100 processes switched",
+        "a release in a mirror's directory → the last of 100 processes switched",
+    ),
+    ("idle", "processor time under an agent", "an agent with nothing to do, of one core"),
+    ("idle", "resident memory under an agent", "its process"),
+)
 """Rows for those in a hurry: benchmark, what it measured there, and how to say that."""
 
 
