@@ -15,8 +15,9 @@ import re
 from pathlib import Path
 
 from benchmarks import NAMES
+from benchmarks.harness import Row
 from benchmarks.results import RESULTS, Result, read
-from benchmarks.table import curves_table, rows_table, table
+from benchmarks.table import against_of, curves_table, ratio_of, rows_table, table
 
 ROOT = Path(__file__).parent.parent
 _NAMES = "README.md", "docs/performance.md", "docs/comparison.md", "docs/scale.md"
@@ -97,14 +98,15 @@ SHORT: tuple[tuple[str, str, str], ...] = (
 
 def short(results: list[Result]) -> str:
     """Return the table of `SHORT`, of the rows that there are."""
-    rows = {(result.name, row.what): row for result in reversed(results) for row in result.rows}
+    rows: dict[tuple[str, str], Row] = {}
+    for result in results:
+        for row in result.rows:
+            rows.setdefault((result.name, row.what), row)  # the first of several peers or Pythons
     lines = []
     for name, what, said in SHORT:
-        row = rows.get((name, what))
-        if row is not None:
-            ratio = f"{row.ratio:.2f}×" if row.ratio is not None else ""
-            against = f"{row.against} ({row.show(row.floor.p50)})" if row.floor else row.against
-            lines.append((said, row.show(row.sample.p50), against, ratio))
+        found = rows.get((name, what))
+        if found is not None:
+            lines.append((said, found.show(found.sample.p50), against_of(found), ratio_of(found)))
     return table(("", "p50", "against", "ratio"), lines)
 
 

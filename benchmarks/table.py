@@ -40,12 +40,22 @@ def _cells(row: Row) -> list[str]:
         row.what,
         row.python,
         *map(row.show, (sample.least, sample.p50, sample.p99)),
-        f"{row.against} ({row.show(row.floor.p50)})" if row.floor else row.against,
-        f"{_ratio(row.ratio)}×" if row.ratio is not None else "",
+        against_of(row),
+        ratio_of(row),
         " to ".join(map(_ratio, row.spread)) if row.spread else "",
         row.goal,
         _MARKS[row.reached],
     ]
+
+
+def against_of(row: Row) -> str:
+    """Return what a row is compared with, and the median of that."""
+    return f"{row.against} ({row.show(row.floor.p50)})" if row.floor else row.against
+
+
+def ratio_of(row: Row) -> str:
+    """Return the ratio of a row; empty if it has none."""
+    return f"{_ratio(row.ratio)}×" if row.ratio is not None else ""
 
 
 def _ratio(value: float) -> str:
