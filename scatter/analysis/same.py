@@ -18,17 +18,24 @@ def same_code(one: str, other: str) -> bool:
 
 
 def _same(one: object, other: object) -> bool:
-    """Return whether two trees are the same; most that are not differ soon."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, ast.AST):
-        return all(
-            _same(getattr(one, name, None), getattr(other, name, None)) for name in one._fields
-        )
-    if isinstance(one, list):
-        assert isinstance(other, list)
-        return len(one) == len(other) and all(map(_same, one, other))
-    return repr(one) == repr(other)  # 0.0 is not -0.0
+    """Return whether two trees are the same; most that are not differ soon.
+
+    Without recursion: a sum of a thousand terms is a thousand levels deep.
+    """
+    todo = [(one, other)]
+    while todo:
+        a, b = todo.pop()
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, ast.AST):
+            todo += [(getattr(a, name, None), getattr(b, name, None)) for name in a._fields]
+        elif isinstance(a, list) and isinstance(b, list):
+            if len(a) != len(b):
+                return False
+            todo += zip(a, b, strict=True)
+        elif repr(a) != repr(b):  # 0.0 is not -0.0
+            return False
+    return True
 
 
 def tree_text(source: str) -> str:
