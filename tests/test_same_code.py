@@ -15,7 +15,7 @@ from scatter.analysis import same_code
     ("one", "other"),
     [
         ("def f(x): return x", "def f(x):  # a comment\n    return (x)"),
-        ("    def f(self): ...", "def f(self): ..."),
+        ("    def f(self): ...", "    def f(self):\n        ..."),
         ("def f(): return 'a'", 'def f(): return "a"'),
     ],
 )
