@@ -167,10 +167,8 @@ def not_compiled(bundle: Bundle, error: Exception) -> Refused:
 def _statements(source: str, line: int) -> list[ast.stmt]:
     """Return the statements of a definition, at the lines and columns they had."""
     indented = source[:1] in (" ", "\t")
-    above = line - 1 - indented
-    tree = parse(f"{chr(10) * above}{'if 1:' * indented}{chr(10) * indented}{source}")
-    if above < 0:
-        ast.increment_lineno(tree, above)
+    tree = parse(f"if 1:\n{source}" if indented else source)
+    ast.increment_lineno(tree, line - 1 - indented)
     first = tree.body[0]
     return first.body if indented and isinstance(first, ast.If) else tree.body
 
