@@ -186,10 +186,10 @@ class Follower:
             for name, slot in self.whole().items()
             if name in functions
         }
-        floor = self._floors()
+        floor, is_temporary = self._floors(), bool(journal.ledger.temporary)
         return View(
             running=running,
-            functions=plan.where_deployed(functions, floor),
+            functions=functions if not is_temporary else plan.where_deployed(functions, floor),
             failures=self.failures,
             floor=floor,
             now=time.monotonic(),
