@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from scatter.errors import Conflict, NotFound
 from scatter.log import Journal
 from scatter.model import FunctionState, Release
+from scatter.steps import moves
 
 _PAGE = 256
 
@@ -62,7 +63,7 @@ def left_of(release: Release, known: Mapping[str, FunctionState], *, force: bool
 
 def _live_of(release: Release, known: Mapping[str, FunctionState]) -> list[str]:
     """Return the functions that run what a release made live, also if another one did again."""
-    changes = (change for change in release.changes if change.function in known)
+    changes = (change for change in moves(release) if change.function in known)
     return [c.function for c in changes if known[c.function].version == c.version]
 
 
@@ -72,7 +73,7 @@ def _has_ended(release: Release, journal: Journal) -> bool:
         return False
     changed = {change.function: change.version for change in release.changes}
     for earlier in _newest_first(journal, release.sequence):
-        same = {c.function: c.version for c in earlier.changes if c.function in changed}
+        same = {c.function: c.version for c in moves(earlier) if c.function in changed}
         if same:
             return bool(earlier.expires) and all(changed[n] != v for n, v in same.items())
     return False

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 from linking import Lab
-from shells import Shell
-from support import ROOT, Edited, free_port
+from shells import Shell, Watch, Worker
+from support import ROOT, Edited, free_port, signed
 
 from scatter import bases
 from scatter.errors import ScatterError
+from scatter.releases import Releases
 from scatter.server import EmbeddedServer, find_binary
 from scatter.store.redis import RedisStore
 from scatter.trust.home import ensure_key
@@ -183,3 +184,49 @@ def shell(
     }
     monkeypatch.delenv("COLUMNS", raising=False)
     return Shell(folder, environment, monkeypatch, capsys)
+
+
+@pytest.fixture
+def releases(redis_url: str, namespace: str) -> Iterator[Releases]:
+    """The namespace's log, to see what a command really did."""
+    store = RedisStore(redis_url, namespace)
+    yield Releases(signed(store), author="eve@example.org")
+    store.close()
+
+
+@pytest.fixture
+def pushed(shell: Shell) -> Shell:
+    """The terminal after `score` had two versions and `rank` one."""
+    assert shell("push", "-m", "first", "--wait", "0").code == 0
+    shell.edit("RATE = 2", "RATE = 3")
+    assert shell("push", "-m", "dearer", "--wait", "0").code == 0
+    return shell
+
+
+@pytest.fixture
+def start_worker(shell: Shell) -> Iterator[Callable[[], Worker]]:
+    """Starts workers; all are gone at the end."""
+    started: list[Worker] = []
+
+    def start() -> Worker:
+        started.append(Worker(shell))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.end()
+
+
+@pytest.fixture
+def watch(shell: Shell) -> Iterator[Callable[..., Watch]]:
+    """Starts watches; all are gone at the end."""
+    started: list[Watch] = []
+
+    def start(*arguments: str) -> Watch:
+        started.append(Watch(shell, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.communicate()

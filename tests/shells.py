@@ -1,4 +1,4 @@
-"""A developer's terminal in a project's directory, for tests of the command line."""
+"""A terminal in a project's directory, and what runs beside it, for tests of the command line."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import io
 import json
 import os
 import pty
+import re
 import select
+import signal
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import start_python
 
 from scatter.cli import main
 from scatter.cli.output import SCHEMA
+from scatter.releases import Releases
 
 PRICING = """\
 import scatter
@@ -65,6 +70,23 @@ def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
     except subprocess.TimeoutExpired:
         process.kill()
         raise
+
+
+def read_until(process: subprocess.Popen[str], pattern: str) -> str:
+    """Return what a process prints up to a line that matches."""
+    assert process.stdout is not None
+    shown = ""
+    patience = threading.Timer(30, process.kill)
+    patience.start()
+    try:
+        while line := process.stdout.readline():
+            shown += line
+            if re.search(pattern, line):
+                return shown
+    finally:
+        patience.cancel()
+        patience.join()
+    raise AssertionError(f"no line like {pattern} in:\n{shown}")
 
 
 class Shell:
@@ -150,3 +172,71 @@ class Shell:
         fresh = self.file.with_suffix(".tmp")
         fresh.write_text(text.replace(old, new))
         fresh.replace(self.file)
+
+
+_WORKER = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    import pricing, scatter_agent
+    agent = scatter_agent.start(application="shop", wait=20)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(eval(line), flush=True)
+    scatter_agent.stop()
+"""
+
+
+class Worker:
+    """A running process of the shop, under its agent."""
+
+    def __init__(self, shell: Shell) -> None:
+        self.process = start_python(_WORKER, str(shell.folder), env=shell.environment)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def ask(self, expression: str) -> str:
+        """Evaluate something in the process."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(expression + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        finish(self.process)
+
+
+class Watch:
+    """`scatter watch` in a process of its own."""
+
+    def __init__(self, shell: Shell, *arguments: str) -> None:
+        self.process = shell.start("watch", *arguments)
+        assert self.process.stdout is not None
+        self.first = self.process.stdout.readline()
+
+    def line(self) -> str:
+        """Return the next line that it prints."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def until(self, pattern: str) -> str:
+        """Return the next line that matches."""
+        return read_until(self.process, pattern).splitlines(keepends=True)[-1]
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> Done:
+        """End it as Ctrl-C does."""
+        self.process.send_signal(number)
+        out, err = finish(self.process)
+        return Done(self.process.returncode, out, err)
+
+
+def live(releases: Releases) -> dict[str, int | None]:
+    """Return function → live version."""
+    return {name: state.version for name, state in releases.functions().items()}
+
+
+def tip(releases: Releases) -> int:
+    """Return the number of the newest release."""
+    releases.journal.catch_up()
+    return releases.journal.ledger.sequence

@@ -15,15 +15,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from shells import PRICING, Done, Shell, finish
-from support import signed, start_python, wait_until
+from shells import PRICING, Done, Shell, Watch, Worker, finish, live, read_until, tip
+from support import wait_until
 
 from scatter._version import __version__
 from scatter.cli.app import cli
@@ -32,102 +31,9 @@ from scatter.config import DEFAULT_NAMESPACE, DEFAULT_URL, SETTINGS
 from scatter.model import ProcessReport, Refusal
 from scatter.releases import Releases
 from scatter.reports import read_reports, write_report
-from scatter.store.redis import RedisStore
 
 COMMANDS = cli.list_commands(click.Context(cli))
 NOBODY = "redis://127.0.0.1:1"  # a port that only root could listen on
-
-
-def read_until(process: subprocess.Popen[str], pattern: str) -> str:
-    """Return what a process prints up to a line that matches."""
-    assert process.stdout is not None
-    shown = ""
-    patience = threading.Timer(30, process.kill)
-    patience.start()
-    try:
-        while line := process.stdout.readline():
-            shown += line
-            if re.search(pattern, line):
-                return shown
-    finally:
-        patience.cancel()
-        patience.join()
-    raise AssertionError(f"no line like {pattern} in:\n{shown}")
-
-
-@pytest.fixture
-def releases(redis_url: str, namespace: str) -> Iterator[Releases]:
-    """The namespace's log, to see what a command really did."""
-    store = RedisStore(redis_url, namespace)
-    yield Releases(signed(store), author="eve@example.org")
-    store.close()
-
-
-def live(releases: Releases) -> dict[str, int | None]:
-    """Return function → live version."""
-    return {name: state.version for name, state in releases.functions().items()}
-
-
-def tip(releases: Releases) -> int:
-    """Return the number of the newest release."""
-    releases.journal.catch_up()
-    return releases.journal.ledger.sequence
-
-
-WORKER = """
-    import sys
-    sys.path.insert(0, sys.argv[1])
-    import pricing, scatter_agent
-    agent = scatter_agent.start(application="shop", wait=20)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        print(eval(line), flush=True)
-    scatter_agent.stop()
-"""
-
-
-class Worker:
-    """A running process of the shop, under its agent."""
-
-    def __init__(self, shell: Shell) -> None:
-        self.process = start_python(WORKER, str(shell.folder), env=shell.environment)
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-
-    def ask(self, expression: str) -> str:
-        """Evaluate something in the process."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(expression + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def end(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-        finish(self.process)
-
-
-@pytest.fixture
-def start_worker(shell: Shell) -> Iterator[Callable[[], Worker]]:
-    """Starts workers; all are gone at the end."""
-    started: list[Worker] = []
-
-    def start() -> Worker:
-        started.append(Worker(shell))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.end()
-
-
-@pytest.fixture
-def pushed(shell: Shell) -> Shell:
-    """The terminal after `score` had two versions and `rank` one."""
-    assert shell("push", "-m", "first", "--wait", "0").code == 0
-    shell.edit("RATE = 2", "RATE = 3")
-    assert shell("push", "-m", "dearer", "--wait", "0").code == 0
-    return shell
 
 
 # push -------------------------------------------------------------------------------------
@@ -1005,45 +911,6 @@ def test_waiting_for_what_was_never_released_is_a_mistake(pushed: Shell) -> None
 
 
 # watch ------------------------------------------------------------------------------------
-
-
-class Watch:
-    """`scatter watch` in a process of its own."""
-
-    def __init__(self, shell: Shell, *arguments: str) -> None:
-        self.process = shell.start("watch", *arguments)
-        assert self.process.stdout is not None
-        self.first = self.process.stdout.readline()
-
-    def line(self) -> str:
-        """Return the next line that it prints."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
-
-    def until(self, pattern: str) -> str:
-        """Return the next line that matches."""
-        return read_until(self.process, pattern).splitlines(keepends=True)[-1]
-
-    def stop(self, number: signal.Signals = signal.SIGINT) -> Done:
-        """End it as Ctrl-C does."""
-        self.process.send_signal(number)
-        out, err = finish(self.process)
-        return Done(self.process.returncode, out, err)
-
-
-@pytest.fixture
-def watch(shell: Shell) -> Iterator[Callable[..., Watch]]:
-    """Starts watches; all are gone at the end."""
-    started: list[Watch] = []
-
-    def start(*arguments: str) -> Watch:
-        started.append(Watch(shell, *arguments))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.process.kill()
-        one.process.communicate()
 
 
 def test_watch_pushes_what_is_saved_and_prints_one_line(

@@ -6,12 +6,12 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from shells import Shell
-from support import signed, wait_until
+from shells import Shell, Watch, live, tip
+from support import wait_until
 
 from scatter.analysis import ModuleSource
 from scatter.bundle import Bundle
@@ -19,14 +19,11 @@ from scatter.config import resolve
 from scatter.errors import Refused, UsageError
 from scatter.linker.signature import _parameters_of, parameters_in
 from scatter.releases import Releases
-from scatter.store.redis import RedisStore
 from scatter.workspace import Workspace
 from scatter.workspace.calls import calls_in
 from scatter.workspace.checks import check_owner, read_checks, run
 from scatter.workspace.gates import GATES, Gates
 from scatter.workspace.installed import Installed
-
-from test_cli import Watch, live, tip  # isort: skip
 
 PYTHON = shlex.quote(sys.executable)
 
@@ -407,28 +404,6 @@ def test_the_commands_of_another_users_file_are_not_run(
 
 
 # at the command line -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def releases(redis_url: str, namespace: str) -> Iterator[Releases]:
-    store = RedisStore(redis_url, namespace)
-    yield Releases(signed(store), author="eve@example.org")
-    store.close()
-
-
-@pytest.fixture
-def watch(shell: Shell) -> Iterator[Callable[..., Watch]]:
-    """Starts watches; all are gone at the end."""
-    started: list[Watch] = []
-
-    def start(*arguments: str) -> Watch:
-        started.append(Watch(shell, *arguments))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.process.kill()
-        one.process.communicate()
 
 
 def test_a_push_of_what_is_wrong_says_all_of_it_and_sends_nothing(

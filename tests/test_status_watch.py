@@ -8,15 +8,14 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from shells import Shell, finish
+from shells import Shell, Worker, finish
 from support import signed, wait_until
 from terminals import on_terminal
-from test_cli import Worker
 
 from scatter.cli.follow import Follower, View
 from scatter.model import ProcessReport, Refusal
@@ -27,13 +26,6 @@ from scatter.store.memory import MemoryStore
 from scatter.store.redis import RedisStore
 
 LEFT = b"\x1b[?7h\x1b[?25h\x1b[?1049l"
-
-
-@pytest.fixture
-def releases(redis_url: str, namespace: str) -> Iterator[Releases]:
-    store = RedisStore(redis_url, namespace)
-    yield Releases(signed(store), author="eve@example.org")
-    store.close()
 
 
 @pytest.fixture

@@ -466,6 +466,20 @@ def test_an_undo_after_the_end_takes_back_the_release_before(team: Team) -> None
     assert team.live() == {"shop:f": 0}
 
 
+@pytest.mark.parametrize("asker", ["ann", "bob"])
+def test_an_undo_after_older_versions_were_removed_takes_back_the_release_before(
+    team: Team, asker: str
+) -> None:
+    """Removing older versions made nothing live, so there is nothing in it to take back."""
+    for number in "123":
+        team.ann.push([code(number)])
+    (team.ann if asker == "ann" else team.bob).delete("f", older_than=2)
+    release = team.ann.undo()
+    assert release is not None
+    assert release.message == "undo of release 3"
+    assert team.live() == {"shop:f": 2}
+
+
 def test_ending_it_brings_back_what_was_and_undo_does_not_take_that_back(team: Team) -> None:
     team.ann.push([code("1")])
     team.ann.push([code("2")])
@@ -476,6 +490,20 @@ def test_ending_it_brings_back_what_was_and_undo_does_not_take_that_back(team: T
     assert team.ann.end({"shop:f": 3}) is None
     team.ann.undo()
     assert team.live() == {"shop:f": 1}
+
+
+def test_an_end_is_no_release_to_undo_also_where_older_versions_were_removed_before_it(
+    team: Team,
+) -> None:
+    for number in "123":
+        team.ann.push([code(number)])
+    team.ann.push([code("4")], lasts_s=60)
+    team.ann.delete("f", older_than=2)
+    assert team.ann.end({"shop:f": 4}) is not None
+    release = team.ann.undo()
+    assert release is not None
+    assert release.message == "undo of release 3"
+    assert team.live() == {"shop:f": 2}
 
 
 def test_what_somebody_released_meanwhile_is_neither_put_off_nor_ended(team: Team) -> None:

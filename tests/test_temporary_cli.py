@@ -3,64 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from shells import Shell
-from support import signed, wait_until
+from shells import Shell, Watch, Worker, live, tip
+from support import wait_until
 
 from scatter.cli.lending import until
 from scatter.releases import Releases
-from scatter.store.redis import RedisStore
-
-from test_cli import Watch, Worker, live, tip  # isort: skip
-
-
-@pytest.fixture
-def releases(redis_url: str, namespace: str) -> Iterator[Releases]:
-    store = RedisStore(redis_url, namespace)
-    yield Releases(signed(store), author="eve@example.org")
-    store.close()
-
-
-@pytest.fixture
-def pushed(shell: Shell) -> Shell:
-    """The terminal after `score` had two versions and `rank` one."""
-    assert shell("push", "-m", "first", "--wait", "0").code == 0
-    shell.edit("RATE = 2", "RATE = 3")
-    assert shell("push", "-m", "dearer", "--wait", "0").code == 0
-    return shell
-
-
-@pytest.fixture
-def start_worker(shell: Shell) -> Iterator[Callable[[], Worker]]:
-    """Starts workers; all are gone at the end."""
-    started: list[Worker] = []
-
-    def start() -> Worker:
-        started.append(Worker(shell))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.end()
-
-
-@pytest.fixture
-def watch(shell: Shell) -> Iterator[Callable[..., Watch]]:
-    """Starts watches; all are gone at the end."""
-    started: list[Watch] = []
-
-    def start(*arguments: str) -> Watch:
-        started.append(Watch(shell, *arguments))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.process.kill()
-        one.process.communicate()
-
 
 SHORT = re.compile(r"v3 until \d\d:\d\d")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from shells import Shell
-from support import ROOT, signed, wait_until
+from support import ROOT, wait_until
 from terminals import on_terminal
 from test_fleet import process, refusal, state
 from textual.pilot import Pilot
@@ -38,7 +38,6 @@ from scatter.registry import Registry
 from scatter.releases import Candidate, Releases
 from scatter.reports import write_report
 from scatter.server import EmbeddedServer
-from scatter.store.redis import RedisStore
 
 NOW = datetime(2026, 11, 25, 12, 3, tzinfo=UTC)
 NAMES = ["a", "b", "c"]
@@ -523,13 +522,6 @@ def test_columns_are_narrowed_to_fit_and_names_keep_their_end() -> None:
 def report(releases: Releases, *reports: ProcessReport) -> None:
     for one in reports:
         releases.journal.store.write_report(one.id, write_report(one), 60.0)
-
-
-@pytest.fixture
-def releases(redis_url: str, namespace: str) -> Iterator[Releases]:
-    store = RedisStore(redis_url, namespace)
-    yield Releases(signed(store), author="eve@example.org")
-    store.close()
 
 
 @pytest.fixture

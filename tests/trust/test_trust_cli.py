@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from shells import PRICING, Shell
-from test_cli import releases  # noqa: F401 - a fixture
 from trust.people import Files, Person
 
 from scatter.log import Journal
