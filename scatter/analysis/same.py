@@ -18,17 +18,22 @@ def same_code(one: str, other: str) -> bool:
 
 
 def _same(one: object, other: object) -> bool:
-    """Return whether two trees are the same; most that are not differ soon."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, ast.AST):
-        return all(
-            _same(getattr(one, name, None), getattr(other, name, None)) for name in one._fields
-        )
-    if isinstance(one, list):
-        assert isinstance(other, list)
-        return len(one) == len(other) and all(map(_same, one, other))
-    return repr(one) == repr(other)  # 0.0 is not -0.0
+    """Return whether two trees are the same, however deep; most that are not differ soon."""
+    todo = [(one, other)]
+    while todo:
+        one, other = todo.pop()
+        if type(one) is not type(other):
+            return False
+        if isinstance(one, ast.AST):
+            names = one._fields
+            todo += [(getattr(one, name, None), getattr(other, name, None)) for name in names]
+        elif isinstance(one, list) and isinstance(other, list):
+            if len(one) != len(other):
+                return False
+            todo += zip(one, other, strict=True)
+        elif repr(one) != repr(other):  # 0.0 is not -0.0
+            return False
+    return True
 
 
 def tree_text(source: str) -> str:
