@@ -33,6 +33,7 @@ from scatter.steps import (
     kept,
     may_stay,
     moves,
+    newest_first,
     news,
     no_version,
     span,
@@ -360,12 +361,12 @@ class Releases:
         lasts_s: float = 0.0,
     ) -> Draft | None:
         """Return a draft that makes other versions live; None where nothing would change."""
-        again = {
-            name
-            for name, state in known.items()
-            if action == "release" and may_stay(state, lasts_s, unasked=False)
-        }
-        chosen = {n: v for n, v in targets(known).items() if known[n].version != v or n in again}
+
+        def is_news(state: FunctionState, number: int) -> bool:
+            again = action == "release" and may_stay(state, lasts_s, unasked=False)
+            return again or state.version != number
+
+        chosen = {n: v for n, v in targets(known).items() if is_news(known[n], v)}
         changes = tuple(self._to_version(known[n], number) for n, number in chosen.items())
         return self._draft(action, changes, message, lasts_s=lasts_s) if changes else None
 
@@ -468,14 +469,12 @@ class Releases:
         known = self.journal.current()
         open_ = {name for name in names if known[name].sequence > sequence}
         targets: dict[str, int] = {}
-        before = sequence + 1
-        while open_ and before > 1:
-            page = self.journal.releases(before=before, limit=256)
-            for change in (c for r in page if not r.expires for c in moves(r)):
+        releases = newest_first(self.journal, sequence + 1)
+        while open_ and (release := next(releases, None)):
+            for change in () if release.expires else moves(release):
                 if change.function in open_:
                     open_.discard(change.function)
                     targets[change.function] = change.version or SHIPPED
-            before -= 256
         return targets | dict.fromkeys(open_, SHIPPED)
 
     def renew(self, *, message: str = "") -> Release:

@@ -6,8 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scatter.errors import Conflict, NotFound, RolledBack
+from scatter.log import Journal
 from scatter.model import Change, FunctionState, Release
 from scatter.names import SHIPPED
+
+_PAGE = 256
+
+
+def newest_first(journal: Journal, before: int | None = None) -> Iterator[Release]:
+    """Yield the releases of the log, below sequence `before` if given; read page by page."""
+    before = journal.ledger.sequence + 1 if before is None else before
+    while before > 1:
+        yield from journal.releases(before=before, limit=_PAGE)
+        before -= _PAGE
 
 
 def moves(release: Release) -> Iterable[Change]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from scatter.errors import Conflict, NotFound
 from scatter.log import Journal
 from scatter.model import FunctionState, Release
-from scatter.steps import moves
-
-_PAGE = 256
+from scatter.steps import moves, newest_first
 
 
 def last_of(author: str, journal: Journal, known: Mapping[str, FunctionState]) -> Release:
@@ -21,7 +19,7 @@ def last_of(author: str, journal: Journal, known: Mapping[str, FunctionState]) -
         NotFound: There is none.
 
     """
-    for release in _newest_first(journal):
+    for release in newest_first(journal):
         is_theirs = release.author == author and release.action != "rollback"
         if is_theirs and _live_of(release, known) and not _has_ended(release, journal):
             return release
@@ -72,16 +70,8 @@ def _has_ended(release: Release, journal: Journal) -> bool:
     if release.action != "release" or release.expires:
         return False
     changed = {change.function: change.version for change in release.changes}
-    for earlier in _newest_first(journal, release.sequence):
+    for earlier in newest_first(journal, release.sequence):
         same = {c.function: c.version for c in moves(earlier) if c.function in changed}
         if same:
             return bool(earlier.expires) and all(changed[n] != v for n, v in same.items())
     return False
-
-
-def _newest_first(journal: Journal, before: int | None = None) -> Iterator[Release]:
-    before = journal.ledger.sequence + 1 if before is None else before
-    while before > 1:
-        page = journal.releases(before=before, limit=_PAGE)
-        yield from page
-        before -= _PAGE

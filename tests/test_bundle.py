@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import ROOT
 
-from scatter.analysis import ModuleSource
+from scatter.analysis import ModuleSource, same_code
 from scatter.bundle import MAX_BUNDLE_BYTES, Bundle, Item, Part, codec, decode, digest_of, encode
 from scatter.bundle.build import Built, build
 from scatter.bundle.model import ITEM_KINDS
@@ -240,6 +240,15 @@ def test_code_that_moved_is_the_same_bundle_at_other_lines() -> None:
     down = "\n\n\n" + SHOP
     assert digest(down) == digest(SHOP)
     assert built(down).lines == tuple(line + 3 for line in built(SHOP).lines)
+
+
+def test_code_that_is_nested_deep_is_compared_as_well() -> None:
+    """A sum of many parts is a tree as deep: more than Python would recurse into."""
+    one = "def f(x):\n    return " + " + ".join(["x"] * 600)
+    assert same_code(one, f"{one}  # the same")
+    assert not same_code(one, f"{one} + y")
+    assert not same_code(one, f"{one} + 0.0")
+    assert not same_code(f"{one} + 0.0", f"{one} + 0")
 
 
 def test_a_helper_that_moved_past_others_is_the_same_code() -> None:

@@ -479,6 +479,21 @@ def test_ending_a_subscription_on_a_dead_connection_is_unavailable(
             store.link.unsubscribe("channel")
 
 
+@pytest.mark.parametrize("first", ["run", "subscribe"])
+def test_a_server_that_names_no_connections_is_used_all_the_same(
+    own_server: Starts, opens: Opens, first: str
+) -> None:
+    server = own_server()
+    store, other = opens(server.url), opens(server.url)
+    other.link.run([("ACL", "SETUSER", "default", "-client|setname")])
+    if first == "run":
+        assert store.link.run([("PING",)]) == [b"PONG"]
+    store.link.subscribe(["one"])
+    other.link.run([("PUBLISH", "one", "x")])
+    assert store.link.run([("PING",)]) == [b"PONG"]
+    assert store.link.take_pushes() == [("one", "x")]
+
+
 @pytest.mark.parametrize("parser", ["hiredis", "python"])
 def test_a_server_that_sends_too_much_is_hung_up_on(
     own_server: Starts, opens: Opens, monkeypatch: pytest.MonkeyPatch, parser: str

@@ -458,6 +458,20 @@ def test_an_undo_takes_back_a_temporary_version_however_often_its_end_was_put_of
     assert not team.ann.find("f").expires
 
 
+def test_an_undo_takes_back_an_older_version_that_was_released_for_a_while_over_another(
+    team: Team,
+) -> None:
+    """It put an end to a temporary version, and is more than that: it is one itself."""
+    for number in "12":
+        team.ann.push([code(number)])
+    team.ann.push([code("3")], lasts_s=60)
+    team.ann.release({"f": 1}, lasts_s=60)
+    release = team.ann.undo()
+    assert release is not None
+    assert release.message == "undo of release 4"
+    assert team.live() == {"shop:f": 2}
+
+
 def test_an_undo_after_the_end_takes_back_the_release_before(team: Team) -> None:
     team.ann.push([code("1")])
     team.ann.push([code("2")], lasts_s=60)
@@ -504,6 +518,12 @@ def test_an_end_is_no_release_to_undo_also_where_older_versions_were_removed_bef
     assert release is not None
     assert release.message == "undo of release 3"
     assert team.live() == {"shop:f": 2}
+
+
+def test_with_another_verifier_what_is_temporary_is_known_all_the_same(team: Team) -> None:
+    team.ann.push([code("1")], lasts_s=60)
+    known = team.ann.journal.ledger
+    assert known.believed_by(Unsigned()).temporary == known.temporary == {"shop:f"}
 
 
 def test_what_somebody_released_meanwhile_is_neither_put_off_nor_ended(team: Team) -> None:

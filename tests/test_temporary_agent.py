@@ -356,6 +356,20 @@ def test_a_version_that_is_over_is_left_also_where_what_came_after_it_is_refused
     assert [r.version for r in agent.status().refused] == [3]
 
 
+def test_what_was_refused_while_an_agent_was_stopped_keeps_no_temporary_version(
+    world: World,
+) -> None:
+    world.push(f="f1")
+    agent = world.ready()
+    lend(world, 60, f="f2")
+    world.until("f2 g0 h0")
+    agent.stop()
+    world.push(f="!")
+    agent.start()
+    world.until("f1 g0 h0")
+    assert [r.version for r in agent.status().refused] == [3]
+
+
 def test_a_temporary_version_that_is_refused_leaves_what_runs(world: World) -> None:
     world.push(f="f1")
     agent = world.ready()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import linecache
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from linking import Lab, Program
@@ -340,6 +342,7 @@ def test_the_search_holds_nothing_back(lab: Lab) -> None:
 PATTERNS = """
 import sys
 from pathlib import Path
+from typing import Any
 import scatter_agent
 folder = Path(sys.argv[1])
 sys.path.insert(0, str(folder))
@@ -474,3 +477,25 @@ def test_the_lines_of_a_module_are_found_once_for_all_its_functions(lab: Lab) ->
     program = lab.module(text)
     assert program.f7.source == "@scatter.track\ndef f7():\n    return 7"
     assert bases._line_starts.cache_info().misses == before + 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ("a = 1\ndef f():\n    x = 1\n    return x\n", "def f():\n    x = 1\n    return x"),
+        ("a = 1\ndef f():\n", "def f():"),
+        ("a = 1\ndef f():", "def f():"),
+        ("a = 1", ""),
+        ("", ""),
+    ],
+    ids=["all", "cut", "cut in a line", "gone", "empty"],
+)
+def test_text_that_is_shorter_than_its_code_gives_what_is_there(
+    lines: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = f"<cell {lines!r}>"  # what was read of a file is kept
+    names: dict[str, Any] = {"__name__": "cell"}
+    exec(compile("a = 1\ndef f():\n    x = 1\n    return x\n", file, "exec"), names)
+    entry = (len(lines), None, lines.splitlines(keepends=True), file)
+    monkeypatch.setitem(linecache.cache, file, entry)
+    assert bases.definition_text(names["f"]) == text

@@ -60,12 +60,13 @@ class Course:
             cache: Where the last known good is kept.
             floor: Function → sequence at which its code was defined anew in this process.
             deployed: What the process was deployed with, as far as that is known.
-            before: That of the life before: what is temporary is left without a store, too, and
-                gets no more time.
+            before: That of the life before: what is temporary is left without a store, too, gets
+                no more time, and is left also where what came meanwhile is refused.
 
         """
         self.deployed = deployed or Deployed(lifecycle.WORKING)
-        self.follower = Follower(registry, lifecycle.WORKING, terms)
+        trials = before.follower.trials if before else None
+        self.follower: Follower = Follower(registry, lifecycle.WORKING, terms, trials)
         self.follower.deployed = self.deployed
         self.follower.floor = {**floor}
         self._registry = registry

@@ -52,6 +52,7 @@ class Follower:
         sequence: Last release applied or refused.
         switched_at: When something was last switched, seconds since the epoch; 0: never.
         switches: How often something was.
+        trials: The temporary versions that run here, or have run.
         waits_for_import: Some functions belong to modules that are still being imported.
         was_overtaken: Somebody moved a function while its version was linked: step again.
 
@@ -62,6 +63,7 @@ class Follower:
         registry: Registry,
         working: AbstractContextManager[Any],
         terms: Terms = AT_ONCE,
+        trials: Trials | None = None,
     ) -> None:
         """Begin before the first release.
 
@@ -69,6 +71,7 @@ class Follower:
             registry: The process's registry.
             working: Held while a version is linked.
             terms: Whether to switch at once or to leave that to `apply`; whom to tell.
+            trials: The temporary versions that the life before ran.
 
         """
         self.deployed: Deployed | None = None
@@ -87,7 +90,7 @@ class Follower:
         self._unapplied: list[Release] = []
         self._registry = registry
         self._working = working
-        self._trials = Trials(registry)
+        self.trials = trials or Trials(registry)
 
     def __repr__(self) -> str:
         return f"<Follower at release {self.sequence}, {len(self.failures)} refused>"
@@ -108,7 +111,7 @@ class Follower:
         failures = view.failures
         self.was_overtaken = False
         self._unapplied = [*self._unapplied, *releases][-MOST_UNAPPLIED:]
-        over = self._trials.note(journal)
+        over = self.trials.note(journal)
         is_wanted = self._prepared and self._still_wanted(self._prepared, journal, changes)
         if over or not is_wanted:
             self._prepared = None
@@ -125,14 +128,14 @@ class Follower:
         is_there = not (self.waits_for_import or self.was_overtaken or self._prepared)
         if is_there and journal.ledger.sequence:  # else it runs what was kept of the log
             self.sequence = journal.ledger.sequence
-        self._trials.provide(journal)
+        self.trials.provide(journal)
 
     def _leave_trials(self, journal: Journal, view: View) -> None:
         """Go back from temporary versions that are not in force and run all the same.
 
         So it is where what was released over them was refused here.
         """
-        left = () if self._prepared else self._trials.left(view)
+        left = () if self._prepared else self.trials.left(view)
         if not left:
             return
         with self._working:

@@ -313,7 +313,7 @@ class Journal(Reader):
         """
         with self._lock:
             wanted = {c.bundle: c.size for c in changes if c.bundle}
-            found = _checked(wanted, {**self._recent, **self.retained})
+            found = _checked(wanted, self._recent) | _checked(wanted, self.retained)
             for batch in _batches({d: wanted[d] for d in sorted(wanted.keys() - found.keys())}):
                 found |= _checked(wanted, self.store.bundles(batch))
         return found

@@ -57,31 +57,29 @@ class Leases:
 
     def effective(self, ledger: Ledger) -> Mapping[str, FunctionState]:
         """Return what a ledger says of each function, where it is over what was before."""
-        known, over = ledger.functions, self.over(ledger)
-        return {**known, **{name: known[name].after_expiry() for name in over}} if over else known
+        over = {state.function: state.after_expiry() for state in self._over_in(ledger)}
+        return {**ledger.functions, **over} if over else ledger.functions
 
     def over(self, ledger: Ledger) -> frozenset[str]:
         """Return the functions whose temporary version is over."""
-        names = self._look(ledger)
-        return frozenset(n for n in names if self._key(ledger.functions[n]) in self._over)
+        return frozenset(state.function for state in self._over_in(ledger))
 
     def next_end(self, ledger: Ledger) -> float | None:
         """Return when the next version is over, by the monotonic clock; None: none ever is."""
-        keys = [self._key(ledger.functions[name]) for name in self._look(ledger)]
-        leases = [self._seen[key] for key in keys if key not in self._over]
+        leases = [lease for _, lease, is_over in self._look(ledger) if not is_over]
         now, since = self._clock(), self._monotonic()
         return min((min(one.by, since + one.at - now) for one in leases), default=None)
 
-    def _look(self, ledger: Ledger) -> frozenset[str]:
-        """Note what is seen for the first time, and what is over; return the temporary ones."""
+    def _over_in(self, ledger: Ledger) -> list[FunctionState]:
+        return [state for state, _, is_over in self._look(ledger) if is_over]
+
+    def _look(self, ledger: Ledger) -> list[tuple[FunctionState, _Lease, bool]]:
+        """Note what is seen for the first time; return each temporary one, and if it is over."""
         if not ledger.temporary and not self._seen:
-            return ledger.temporary
+            return []
         now, since = max(self._clock(), _seconds(ledger.time)), self._monotonic()
-        keys = {
-            self._key(state): state
-            for state in map(ledger.functions.get, ledger.temporary)
-            if state
-        }
+        states = filter(None, map(ledger.functions.get, ledger.temporary))
+        keys = {self._key(state): state for state in states}
         with self._lock:
             for key, state in keys.items():
                 if key not in self._seen:
@@ -93,7 +91,7 @@ class Leases:
             for key in self._seen.keys() - keys.keys():  # superseded
                 del self._seen[key]
                 self._over.discard(key)
-        return ledger.temporary
+            return [(state, self._seen[key], key in self._over) for key, state in keys.items()]
 
     @staticmethod
     def _key(state: FunctionState) -> _Key:
