@@ -16,6 +16,7 @@ from linking import Lab
 from scatter_agent import work
 from scatter_agent.agent import Agent
 from scatter_agent.mirror.copy import Copy
+from scatter_agent.plan import Running, View
 from scatter_agent.terms import Terms
 from scatter_agent.trials import Trials
 from support import wait_until
@@ -25,6 +26,7 @@ from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
 from scatter.config import Settings
 from scatter.log import Leases
+from scatter.model import Change
 from scatter.registry import Registry
 from scatter.releases import Candidate
 from scatter.server import EmbeddedServer
@@ -252,6 +254,31 @@ def test_code_that_calls_a_function_which_is_not_here_is_at_hand_whole(world: Wo
     world.releases.release({world.name("f"): 1, world.name("h"): 1})
     trials.provide(journal)
     assert journal.retained == {}
+
+
+def test_a_version_is_left_until_it_runs_no_more_also_where_a_switch_came_to_nothing(
+    world: World,
+) -> None:
+    world.push(f="f1")
+    lend(world, 60, f="f2")
+    registry, journal = Registry(), world.releases.journal
+    name = world.name("f")
+    registry.add(name, world.program.f)
+    trials = Trials(registry)
+    trials.note(journal)
+    lent = journal.current()[name]
+    assert lent.fallback is not None
+    world.push(f="f3")
+
+    def seen(change: Change) -> View:
+        running = Running(version=change.version or 0, bundle=change.bundle)
+        known = journal.current()
+        return View(running={name: running}, functions=known, failures={}, floor={}, now=0.0)
+
+    back = (lent.fallback.live,)
+    assert [trials.left(seen(lent.live)) for _ in range(2)] == [back, back]
+    assert trials.left(seen(lent.fallback.live)) == ()
+    assert trials.left(seen(lent.live)) == (), "it was left"
 
 
 @pytest.mark.parametrize("ahead_s", [-86400.0 * 400, -3600.0])

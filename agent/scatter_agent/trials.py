@@ -81,11 +81,12 @@ class Trials:
                 continue
             if running is None or running.held:
                 continue  # a module is being imported, or somebody wants it so
-            del self._states[name]
             if runs and state.fallback and (now is None or _code(now) != _code(state)):
                 is_newer = view.floor.get(name, 0) >= state.fallback.sequence
                 shipped = Change(function=name, version=SHIPPED)
                 changes.append(shipped if is_newer else state.fallback.live)
+            else:  # only what runs no more is forgotten: a switch can come to nothing
+                del self._states[name]
         return tuple(changes)
 
     def provide(self, journal: Journal) -> None:
