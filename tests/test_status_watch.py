@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,6 +157,43 @@ def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(pushed: Shell) -> None:
         terminal.until("pricing:score")
         terminal.type("\x03")
         assert terminal.end() == 130
+
+
+DRAWS = """
+from scatter.cli.redraw import Redrawn
+with Redrawn(lambda: None) as screen:
+    for number in range(100):
+        screen.draw([f"{number} {'x' * 2000}"] * 20)
+"""
+
+
+def test_ctrl_z_while_the_terminal_takes_no_more_is_waited_for() -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        [sys.executable, "-c", DRAWS], env=environment, stdin=theirs, stdout=theirs, text=True
+    ) as process:
+        os.close(theirs)
+        assert os.read(ours, 20), "it has begun"
+        state = Path(f"/proc/{process.pid}/stat")
+        wait_until(lambda: state.read_text().rpartition(") ")[2][0] == "S", "a full terminal")
+        process.send_signal(signal.SIGTSTP)
+        reader = threading.Thread(target=read_all, args=(ours,))
+        reader.start()
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(20) == 0
+    reader.join(20)
+    os.close(ours)
+
+
+def read_all(terminal: int) -> None:
+    """Read until the last process has closed its side."""
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
 
 
 @pytest.mark.parametrize("columns", [40, 120])
