@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -373,6 +374,27 @@ def test_a_fault_of_the_thread_is_shown_and_it_goes_on(monkeypatch: pytest.Monke
     assert not views[0].is_known
     assert (views[-1].error, views[-1].failing_since) == ("", 0.0)
     follower.stop()
+
+
+def test_looking_at_what_takes_long_leaves_most_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scatter.cli.follow.LOOK_S", 0.01)
+    releases = Releases(signed(MemoryStore("x")), author="ann")
+    read = Reader.read
+    looked = threading.Semaphore(0)
+
+    def slow(self: Reader, store: Any) -> list[ProcessReport]:
+        time.sleep(0.1)
+        looked.release()
+        return read(self, store)
+
+    monkeypatch.setattr(Reader, "read", slow)
+    with Follower(releases, lambda _: None):
+        assert looked.acquire(timeout=20)
+        began = time.monotonic()
+        assert looked.acquire(timeout=20)
+        assert time.monotonic() - began >= 1.0, "ten times what it took"
 
 
 def test_a_report_that_has_not_changed_is_not_parsed_again() -> None:
