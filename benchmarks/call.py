@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -100,8 +99,8 @@ def run(progress: Progress) -> list[Row]:
 def _against(peer: call_peers.Peer, python: str, url: str, tracked: Row) -> Row:
     """Measure one peer in its own environment; without it, return a row that says so."""
     try:
-        needs = peer.requirements
-        own = str(peers.python_with(*needs, python=python)) if needs else python
+        needs = peer.requirement
+        own = str(peers.python_with(needs, python=python)) if needs else python
     except peers.NoPeer as missing:
         against = f"{peer.title}: not here, {missing}"
         return Row(
@@ -117,9 +116,13 @@ def _against(peer: call_peers.Peer, python: str, url: str, tracked: Row) -> Row:
 
 
 def _output(command: list[str], **variables: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        command, cwd=ROOT, env=clean | variables, check=False, capture_output=True, text=True
+        command,
+        cwd=ROOT,
+        env=peers.environment() | variables,
+        check=False,
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise RuntimeError(f"{command} failed:\n{done.stderr}")

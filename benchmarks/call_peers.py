@@ -35,22 +35,27 @@ class Peer:
 
     Attributes:
         name: What it is called here.
-        title: What it is, in the table.
+        what: What is called of it, behind its name and version in the table.
         make: Makes it, of a Redis URL and a folder; returns `f`, and what else the statement names.
+        requirement: The package that it needs, if any.
         statement: The call that is measured.
         gives: What it must return, so that nobody measures an error.
-        requirements: Packages that it needs.
         most: Largest ratio of a tracked call to it.
 
     """
 
     name: str
-    title: str
+    what: str
     make: Callable[[str, Path], dict[str, Any]]
-    statement: str
-    gives: object
-    requirements: tuple[str, ...] = ()
+    requirement: str = ""
+    statement: str = "f(1)"
+    gives: object = 1
     most: float = 1.0
+
+    @property
+    def title(self) -> str:
+        """What it is, in the table."""
+        return self.requirement.replace("==", " ") + self.what
 
 
 def _scatter(url: str, folder: Path) -> dict[str, Any]:
@@ -145,68 +150,53 @@ def _defined(text: str, file: Path) -> Any:
     return scope["f"]
 
 
-def _title(requirement: str, what: str) -> str:
-    return requirement.replace("==", " ") + what
-
-
 PEERS = (
     Peer(
         name="scatter",
-        title=_title(peers.SCATTER, " of PyPI: a pulled function"),
+        what=" of PyPI: a pulled function",
         make=_scatter,
-        statement="f(1)",
-        gives=1,
-        requirements=(peers.SCATTER,),
+        requirement=peers.SCATTER,
     ),
     Peer(
         name="jurigged",
-        title=_title(peers.JURIGGED, ": a patched function"),
+        what=": a patched function",
         make=_jurigged,
-        statement="f(1)",
-        gives=1,
-        requirements=(peers.JURIGGED,),
+        requirement=peers.JURIGGED,
         most=1.02,
     ),
-    Peer(
-        name="wrapt",
-        title=_title(peers.WRAPT, ": a decorated function"),
-        make=_wrapt,
-        statement="f(1)",
-        gives=1,
-        requirements=(peers.WRAPT,),
-    ),
-    Peer(name="partial", title="functools.partial", make=_partial, statement="f(1)", gives=1),
+    Peer(name="wrapt", what=": a decorated function", make=_wrapt, requirement=peers.WRAPT),
+    Peer(name="partial", what="functools.partial", make=_partial),
     Peer(
         name="launchdarkly",
-        title=_title(peers.LAUNCHDARKLY, ": a flag"),
+        what=": a flag",
         make=_launchdarkly,
+        requirement=peers.LAUNCHDARKLY,
         statement="f('new', context, False)",
         gives=True,
-        requirements=(peers.LAUNCHDARKLY,),
     ),
     Peer(
         name="unleash",
-        title=_title(peers.UNLEASH, ": a flag"),
+        what=": a flag",
         make=_unleash,
+        requirement=peers.UNLEASH,
         statement="f('new')",
         gives=True,
-        requirements=(peers.UNLEASH,),
     ),
     Peer(
         name="growthbook",
-        title=_title(peers.GROWTHBOOK, ": a flag"),
+        what=": a flag",
         make=_growthbook,
+        requirement=peers.GROWTHBOOK,
         statement="f('new')",
         gives=True,
-        requirements=(peers.GROWTHBOOK,),
     ),
     Peer(
         name="redis",
-        title=_title(peers.REDIS, ": GET"),
+        what=": GET",
         make=_redis,
+        requirement=peers.REDIS,
         statement="f('flag')",
         gives=b"1",
-        requirements=(peers.REDIS,),
     ),
 )
 

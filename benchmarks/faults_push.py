@@ -33,7 +33,7 @@ class Pusher:
     """
 
     def __init__(self, fleet: Fleet, record: Record, seed: int) -> None:
-        self._fleet, self._record = fleet, record
+        self._record = record
         self._random = random.Random(f"{seed} pusher")
         self._store = RedisStore(fleet.server.url, NAMESPACE)
         self._lock = threading.Lock()

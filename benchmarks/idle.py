@@ -18,7 +18,6 @@ Not here: what imports cost (`imports`), nor what reports cost the server (`repo
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Progress, Row, Sample
-from benchmarks.stage import MODULE, ROOT, Stage, stage
+from benchmarks.stage import MODULE, Stage, environment, stage
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
 from scatter.config import Settings
@@ -103,10 +102,9 @@ def _push_ten(scene: Stage) -> None:
 
 
 def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(ROOT), str(ROOT / "agent")])
     return subprocess.Popen(
         [sys.executable, "-c", _PROCESS, str(SETTLES_S), str(LASTS_S), str(folder), *arguments],
-        cwd=folder, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True,
+        cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 

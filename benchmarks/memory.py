@@ -25,7 +25,7 @@ from pathlib import Path
 
 from benchmarks import peers
 from benchmarks.harness import Curve, Progress, Row, Sample, Side, compare, take_turns
-from benchmarks.stage import MODULE, ROOT, Stage, stage
+from benchmarks.stage import MODULE, Stage, environment, stage
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
 from scatter.releases import Candidate
@@ -82,11 +82,10 @@ class _Process:
     """A process that sits there once it has done its work."""
 
     def __init__(self, code: str, folder: Path, python: str = sys.executable) -> None:
-        own = [str(folder), str(ROOT), str(ROOT / "agent")] if python == sys.executable else []
-        clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        is_own = python == sys.executable
         self._process = subprocess.Popen(
             [python, "-P", "-c", code],
-            env=clean | {"PYTHONPATH": os.pathsep.join(own)} if own else clean,
+            env=environment(folder) if is_own else peers.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -238,7 +237,7 @@ def _versions() -> list[Row | Curve]:
     with stage() as scene:
         text = "import scatter\n" + _text("@scatter.track\n", SWITCHED)
         py_compile.compile(str(scene.write(text)), doraise=True)
-        releases = scene.keep(scene.client(scene.url("tcp"))).releases
+        releases = scene.client(scene.url("tcp")).releases
         code = _FOLLOWS.format(module=MODULE, url=scene.url("tcp"), namespace=scene.namespace)
         process = scene.keep(_Process(code + _SITS, scene.folder))
         process.line()

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Progress, Row, Sample, compare
-from benchmarks.stage import MODULE, ROOT, Stage, Worker, stage
+from benchmarks.stage import MODULE, ROOT, Stage, Worker, environment, stage
 from scatter.analysis import ModuleSource
 from scatter.bundle.build import build
 from scatter.config import Settings
@@ -84,7 +84,6 @@ def run(progress: Progress) -> list[Row]:
 
 @contextmanager
 def _mirror(scene: Stage, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    path = os.pathsep.join([str(ROOT), str(ROOT / "agent")])
     code = "from scatter_agent.commands import main; main()"
     daemon = subprocess.Popen(
         [
@@ -92,7 +91,7 @@ def _mirror(scene: Stage, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             *("-u", scene.url("unix"), "-n", scene.namespace),
         ],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": path},
+        env=environment(),
         stderr=subprocess.DEVNULL,
     )
     try:
@@ -177,13 +176,12 @@ def _connections(store: Any) -> float:
 
 def _start(scene: Stage, url: str) -> float:
     """Return how long a process takes until it runs the newest release."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "agent")])
     done = subprocess.run(
         [
             *(sys.executable, "-c", _START.format(module=MODULE), str(scene.folder)),
             *(url, scene.namespace, str(RELEASES + 1)),
         ],
-        env=os.environ | {"PYTHONPATH": path},
+        env=environment(),
         stdout=subprocess.PIPE,
         text=True,
         check=True,

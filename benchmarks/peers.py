@@ -92,12 +92,21 @@ def _make(folder: Path, found: Path, python: str, requirements: tuple[str, ...])
     (folder / "made").touch()
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a process that is to import what is installed there alone."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def _run(command: list[str]) -> str:
     """Run a program; return what it said."""
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     try:
         done = subprocess.run(
-            command, env=clean, capture_output=True, text=True, check=False, timeout=MAKING_S
+            command,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=MAKING_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NoPeer(f"{Path(command[0]).name}: {error}") from error

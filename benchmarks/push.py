@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from pathlib import Path
 
 from benchmarks.harness import Progress, Row, alone, compare
 from benchmarks.stage import MODULE, Stage, Worker, stage
@@ -95,17 +94,7 @@ class Pusher:
     """Pushes versions of one function, each of about 1 KiB as stored."""
 
     def __init__(self, scene: Stage, transport: str) -> None:
-        from scatter.client import Client
-        from scatter.config import resolve
-        from scatter.registry import Registry
-
-        settings = resolve(
-            start=Path("/"),
-            redis_url=scene.url(transport),
-            namespace=scene.namespace,
-            author="bench",
-        )
-        self._client = scene.keep(Client(settings, registry=Registry()))
+        self._client = scene.client(scene.url(transport))
 
     def push(self, number: int) -> float:
         """Push the next version; return when it began."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks import peers, reload, rules
 from benchmarks.harness import Progress, Row, alone, compare
 from benchmarks.lines import Program
-from benchmarks.stage import MODULE, ROOT, Stage, stage
+from benchmarks.stage import MODULE, Stage, environment, stage
 from benchmarks.worker import clock
 
 SIZES = (1, 100, 300)
@@ -140,9 +140,8 @@ def watcher(scene: Stage, *paths: Path) -> Program:
     program = Program(
         [sys.executable, "-m", "scatter", "watch", *paths],
         cwd=scene.folder,
-        env=os.environ
+        env=environment()
         | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "agent")]),
             "PYTHONUNBUFFERED": "1",
             "SCATTER_REDIS_URL": scene.server.url,
             "SCATTER_NAMESPACE": scene.namespace,

@@ -20,7 +20,6 @@ A log of 10,000 versions of one function is also one of 10,000 releases. Not her
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -31,7 +30,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from benchmarks.harness import Curve, Progress, Row, Sample, Slope, alone, compare, take_turns
-from benchmarks.stage import ROOT, Stage, stage
+from benchmarks.stage import Stage, environment, stage
 from benchmarks.turns import Turns
 from benchmarks.worker import clock
 from scatter.analysis import ModuleSource
@@ -158,7 +157,7 @@ class Process:
                 *(f"{app.module}_plain" if plain else app.module, *agent),
             ],
             cwd=app.scene.folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "agent")])},
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

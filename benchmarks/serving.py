@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import socket
 import sys
 import time
@@ -18,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.lines import Program
-from benchmarks.stage import ROOT
+from benchmarks.stage import environment
 
 NEEDS = ("fastapi", "uvicorn")
 SHOP = '''"""Prices."""
@@ -119,11 +118,10 @@ class Served:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         command = [sys.executable, "-m", "uvicorn", f"{app}:app", "--port", str(self.port)]
-        path = os.pathsep.join([str(folder), str(ROOT), str(ROOT / "agent")])
         self.program = Program(
             [*command, "--no-access-log", "--log-level", "warning", *options],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": path} | dict(env or {}),
+            env=environment(folder) | dict(env or {}),
         )
         self._wait()
 

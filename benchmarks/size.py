@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import os
 import re
 import statistics
 import subprocess
@@ -142,7 +141,7 @@ def _ours(scene: Stage, texts: Sequence[str], function: str) -> tuple[list[Bundl
     scene.write(_tracked(texts[0], function))
     near, far = (scene.keep(Wire(scene.server.port)) for _ in range(2))
     worker = scene.agent(url=far.url)
-    releases = scene.keep(scene.client(near.url)).releases
+    releases = scene.client(near.url).releases
     bundles, passed = [], []
     for number, text in enumerate(texts):
         built = build(ModuleSource(_tracked(text, function), name=MODULE), function)
@@ -215,10 +214,9 @@ class _Talker:
     """A process with scatter 0.1.4; `size_peer` says what it does."""
 
     def __init__(self, python: Path, *arguments: str) -> None:
-        clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         self._process = subprocess.Popen(
             [str(python), "-P", str(Path(__file__).with_name("size_peer.py")), *arguments],
-            env=clean,
+            env=peers.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

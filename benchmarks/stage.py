@@ -23,6 +23,12 @@ ROOT = Path(__file__).parent.parent
 MODULE = "bench_app"
 
 
+def environment(*folders: Path) -> dict[str, str]:
+    """Return the environment of a process that imports scatter, and what is in some folders."""
+    path = os.pathsep.join(map(str, (*folders, ROOT, ROOT / "agent")))
+    return os.environ | {"PYTHONPATH": path}
+
+
 class Worker:
     """A worker process, read line by line."""
 
@@ -30,11 +36,10 @@ class Worker:
         self, *arguments: str, program: str = "benchmarks.worker", waits: bool = True
     ) -> None:
         """Start it and, unless many are started at once, wait until it is ready."""
-        path = os.pathsep.join([str(ROOT), str(ROOT / "agent")])
         self.process = subprocess.Popen(
             [sys.executable, "-m", program, *arguments],
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": path},
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -101,14 +106,26 @@ class Stage:
         arguments = url or self.url(transport), self.namespace, str(self.folder), MODULE
         return self._keep(Worker("agent", load, *arguments))
 
-    def client(self, url: str) -> Client:
-        """Return a client that has no functions of its own."""
+    def client(self, url: str, namespace: str = "") -> Client:
+        """Return a client that has no functions of its own.
+
+        Args:
+            url: What it connects to.
+            namespace: Another one than that of the stage.
+
+        """
         from scatter.client import Client
         from scatter.config import resolve
         from scatter.registry import Registry
 
-        settings = resolve(start=Path("/"), redis_url=url, namespace=self.namespace, author="bench")
-        return self.keep(Client(settings, registry=Registry()))
+        settings = resolve(
+            start=Path("/"),
+            redis_url=url,
+            namespace=namespace or self.namespace,
+            author="bench",
+        )
+        client: Client = self.keep(Client(settings, registry=Registry()))
+        return client
 
     def raw(self, transport: str, key: str, load: str = "idle") -> Worker:
         """Start a worker of bare sockets."""

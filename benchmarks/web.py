@@ -122,7 +122,8 @@ class Pusher:
     def __init__(self, scene: Stage) -> None:
         """Begin, past the application."""
         self._clients = {
-            swap: scene.keep(_client(scene, "" if swap else "-elsewhere")) for swap in (True, False)
+            swap: scene.client(scene.url("unix"), f"{scene.namespace}{suffix}")
+            for swap, suffix in ((True, ""), (False, "-elsewhere"))
         }
         self._swap = False
         self.pushed = 0
@@ -155,20 +156,6 @@ class Pusher:
         source = ModuleSource(text, name="shop", file="shop.py", track_all=True)
         made = [build(source, name) for name in ("discount", "quote")]
         client.releases.push([Candidate(bundle=one.bundle, lines=one.lines) for one in made])
-
-
-def _client(scene: Stage, suffix: str) -> Any:
-    from scatter.client import Client
-    from scatter.config import resolve
-    from scatter.registry import Registry
-
-    settings = resolve(
-        start=Path("/"),
-        redis_url=scene.url("unix"),
-        namespace=scene.namespace + suffix,
-        author="bench",
-    )
-    return Client(settings, registry=Registry())
 
 
 def _rows(found: Mapping[str, list[Found]]) -> list[Row]:

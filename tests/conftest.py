@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from linking import Lab
+from mirrors import Host
 from shells import Shell, Watch, Worker
 from support import ROOT, Edited, free_port, signed
 
@@ -161,6 +162,14 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A lab whose directory is on the import path."""
     monkeypatch.syspath_prepend(str(tmp_path))
     made = Lab(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def host(tmp_path: Path, redis_url: str, namespace: str) -> Iterator[Host]:
+    """A host with a mirror."""
+    made = Host(tmp_path, redis_url, namespace)
     yield made
     made.close()
 

@@ -127,6 +127,15 @@ class Host:
         self._followers.append(found)
         return found
 
+    def begin(self) -> Follower:
+        """Start the mirror, release `f`, and return a process that runs that by now."""
+        self.start()
+        self.push(f="f1")
+        self.has(1)
+        follower = self.follow()
+        follower.until("f1 g0")
+        return follower
+
     def push(self, **results: str) -> int:
         text = TEXT
         for name, result in results.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,6 +169,17 @@ def test_a_process_may_be_ahead_of_what_was_read() -> None:
     (group,) = fleet(process(sequence=7)).processes()
 
     assert (group.where(), group.is_well) == ("2 ahead", True)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [{"state": "stale"}, {"held": ("f",)}, {"distrusted": ("f",)}, {"refused": (refusal("f"),)}],
+)
+def test_a_process_with_any_trouble_is_not_well_though_it_is_current(
+    trouble: dict[str, Any],
+) -> None:
+    (group,) = fleet(process(**trouble)).processes()
+    assert (group.where(), group.is_well) == ("current", False)
 
 
 def test_a_trouble_is_said_once_with_all_that_have_it() -> None:

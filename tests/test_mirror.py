@@ -36,13 +36,6 @@ from scatter.trust.verifier import KeyVerifier
 
 
 @pytest.fixture
-def host(tmp_path: Path, redis_url: str, namespace: str) -> Iterator[Host]:
-    made = Host(tmp_path, redis_url, namespace)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def away(tmp_path: Path, own_server: Callable[..., EmbeddedServer]) -> Iterator[Away]:
     made = Away(tmp_path, own_server)
     yield made
@@ -366,11 +359,7 @@ def test_a_directory_that_cannot_be_written_is_told_and_tried_again(host: Host) 
 
 
 def test_a_directory_that_was_removed_is_made_again(host: Host) -> None:
-    host.start()
-    host.push(f="f1")
-    host.has(1)
-    follower = host.follow()
-    follower.until("f1 g0")
+    follower = host.begin()
     shutil.rmtree(host.own)
     host.push(f="f2")
     follower.until("f2 g0")
@@ -510,11 +499,7 @@ def test_what_cannot_be_mirrored_is_a_usage_error(host: Host, url: str) -> None:
 
 
 def test_reports_of_processes_are_relayed_while_they_live(host: Host) -> None:
-    host.start()
-    host.push(f="f1")
-    host.has(1)
-    follower = host.follow()
-    follower.until("f1 g0")
+    follower = host.begin()
     pid = follower.process.pid
 
     def report() -> object:
@@ -531,11 +516,7 @@ def test_reports_of_processes_are_relayed_while_they_live(host: Host) -> None:
 def test_the_report_of_a_process_that_was_killed_goes(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host.start()
-    host.push(f="f1")
-    host.has(1)
-    follower = host.follow()
-    follower.until("f1 g0")
+    follower = host.begin()
     (file,) = wait_until(lambda: [*(host.own / "reports").glob("*.report")], "its report")
     wait_until(lambda: len(read_reports(host.store)) == 2, "its report on the server")
     follower.process.kill()

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from support import wait_until
 
 from scatter.config import resolve
 from scatter.doctor import Finding, examine
-
-
-@pytest.fixture
-def host(tmp_path: Path, redis_url: str, namespace: str) -> Iterator[Host]:
-    made = Host(tmp_path, redis_url, namespace)
-    yield made
-    made.close()
 
 
 def scatter(host: Host, *words: str) -> subprocess.CompletedProcess[str]:
@@ -58,11 +50,7 @@ def findings(host: Host) -> dict[str, Finding]:
 
 
 def test_status_shows_the_processes_of_this_host_also_without_mirror(host: Host) -> None:
-    host.start()
-    host.push(f="f1")
-    host.has(1)
-    follower = host.follow()
-    follower.until("f1 g0")
+    follower = host.begin()
     wait_until(lambda: len(status(host)["processes"]) == 1, "the process in the directory")
     seen = status(host)
     (process,) = seen["processes"]
@@ -89,11 +77,7 @@ def test_status_shows_the_processes_of_this_host_also_without_mirror(host: Host)
 
 
 def test_the_doctor_looks_at_a_directory(host: Host) -> None:
-    host.start()
-    host.push(f="f1")
-    host.has(1)
-    follower = host.follow()
-    follower.until("f1 g0")
+    host.begin()
     wait_until(lambda: "1 process of" in findings(host)["reports"].found, "its report")
     found = findings(host)
     assert {found[name].state for name in ("reach", "mirror", "bundles", "reports")} == {"ok"}
@@ -106,11 +90,7 @@ def test_the_doctor_looks_at_a_directory(host: Host) -> None:
 
 
 def test_the_doctor_finds_code_that_is_damaged_and_processes_that_are_behind(host: Host) -> None:
-    host.start()
-    host.push(f="f1")
-    host.has(1)
-    follower = host.follow()
-    follower.until("f1 g0")
+    follower = host.begin()
     wait_until(lambda: status(host)["processes"], "its report")
     os.kill(follower.process.pid, signal.SIGSTOP)  # it stays where it is, until its report is old
     host.push(g="g1")

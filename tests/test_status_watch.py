@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
+import sys
+import termios
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,6 +158,43 @@ def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(pushed: Shell) -> None:
         terminal.until("pricing:score")
         terminal.type("\x03")
         assert terminal.end() == 130
+
+
+DRAWS = """
+from scatter.cli.redraw import Redrawn
+with Redrawn(lambda: None) as screen:
+    for number in range(100):
+        screen.draw([f"{number} {'x' * 2000}"] * 20)
+"""
+
+
+def test_ctrl_z_while_the_terminal_takes_no_more_is_waited_for() -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        [sys.executable, "-c", DRAWS], env=environment, stdin=theirs, stdout=theirs, text=True
+    ) as process:
+        os.close(theirs)
+        assert os.read(ours, 20), "it has begun"
+        state = Path(f"/proc/{process.pid}/stat")
+        wait_until(lambda: state.read_text().rpartition(") ")[2][0] == "S", "a full terminal")
+        process.send_signal(signal.SIGTSTP)
+        reader = threading.Thread(target=read_all, args=(ours,))
+        reader.start()
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(20) == 0
+    reader.join(20)
+    os.close(ours)
+
+
+def read_all(terminal: int) -> None:
+    """Read until the last process has closed its side."""
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
 
 
 @pytest.mark.parametrize("columns", [40, 120])
@@ -329,6 +374,27 @@ def test_a_fault_of_the_thread_is_shown_and_it_goes_on(monkeypatch: pytest.Monke
     assert not views[0].is_known
     assert (views[-1].error, views[-1].failing_since) == ("", 0.0)
     follower.stop()
+
+
+def test_looking_at_what_takes_long_leaves_most_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scatter.cli.follow.LOOK_S", 0.01)
+    releases = Releases(signed(MemoryStore("x")), author="ann")
+    read = Reader.read
+    looked = threading.Semaphore(0)
+
+    def slow(self: Reader, store: Any) -> list[ProcessReport]:
+        time.sleep(0.1)
+        looked.release()
+        return read(self, store)
+
+    monkeypatch.setattr(Reader, "read", slow)
+    with Follower(releases, lambda _: None):
+        assert looked.acquire(timeout=20)
+        began = time.monotonic()
+        assert looked.acquire(timeout=20)
+        assert time.monotonic() - began >= 1.0, "ten times what it took"
 
 
 def test_a_report_that_has_not_changed_is_not_parsed_again() -> None:

@@ -6,7 +6,8 @@ and went.
 Invariants
 1. The thread has its store for itself; nobody else uses that object.
 2. A failure loses nothing: the last known fleet is handed on, with why and since when.
-3. It goes on until it is stopped, whatever happens, and asks for a small part of the time only.
+3. It goes on until it is stopped, whatever happens. Looking takes a tenth of the time at most, and
+   half of it while rings do not end.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LOOK_S = 1.0
 GATHER_S = 0.05
 """How long rings are gathered: processes answer a release one after the other."""
 _SHARE = 10
-"""Of so many parts of the time at most one is spent on looking."""
+"""Of so many parts of the time at most one is spent on looking without a ring."""
 _JOIN_S = 5.0
 NOTHING = fleet_of({}, (), 0)
 

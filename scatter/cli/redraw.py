@@ -50,6 +50,7 @@ class Redrawn:
         }
         for number, handler in handlers.items():
             self._before[number] = signal.signal(number, handler)
+        sys.stdout.flush()
         _write(_ENTER)
         return self
 
@@ -93,9 +94,13 @@ def _ended(number: int, _frame: FrameType | None) -> None:
 
 
 def _write(text: str) -> None:
-    """Write at once. A terminal that has gone away is noticed by its signal."""
+    """Write at once, past the buffer: a handler writes too, while a frame waits for the terminal.
+
+    A terminal that has gone away is noticed by its signal.
+    """
+    rest = text.encode(sys.stdout.encoding, "replace")
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        while rest:
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
     except OSError:
         pass

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from scatter.store.layout import WARILY
 from scatter.ways import OTHERS
 
 MOST_OF_ONE = 1024
@@ -139,9 +140,8 @@ def read(folder: Path, letter: Letter) -> bytes | None:
         letter: As it was found.
 
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(folder / letter.name, flags), "rb") as stream:
+        with os.fdopen(os.open(folder / letter.name, WARILY), "rb") as stream:
             found = _letter(letter.name, os.fstat(stream.fileno()))
             if found is None or found._replace(touched_at=letter.touched_at) != letter:
                 return None

@@ -36,6 +36,8 @@ MOST_BYTES = 64 << 20
 """What is read of one file: the snapshots of the largest logs fit in."""
 MOST_OF_ENTRY = 2 << 20
 """The same of an entry; one that is believed is half as long."""
+WARILY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""How a file is opened that another user may have put there: no link, and no FIFO is waited for."""
 LOG = re.compile(r"log(-[1-9][0-9]{0,8})?")
 """What a folder of entries is called."""
 _ADVICE = {
@@ -129,9 +131,8 @@ def read_file(file: Path, most_bytes: int = MOST_BYTES) -> bytes | None:
     Who owns the directory may be another user, and must not hold up or fill whoever reads it: a
     link, a FIFO, a device or a file that is too large cannot be had.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(file, flags), "rb") as stream:
+        with os.fdopen(os.open(file, WARILY), "rb") as stream:
             found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
                 return None

@@ -58,13 +58,11 @@ def keep_sending(send):
 """
 
 
-FOLLOWER = """
+PRICES = """
 import time
-import scatter, scatter_agent
 from said import say
 
 
-@scatter.track
 def report():
     price = 0
     return price
@@ -80,11 +78,12 @@ def until(price, timeout_s=20):
     while report() != price and time.monotonic() < deadline:
         time.sleep(0.01)
     return report()
-
-
-scatter_agent.start()
 """
-"""A module of tasks for processes that follow by themselves."""
+"""A module of tasks that knows nothing of scatter."""
+
+TRACKED = "import scatter\n" + PRICES.replace("def report", "@scatter.track\ndef report")
+FOLLOWER = f"import scatter_agent\n{TRACKED}\nscatter_agent.start()\n"
+"""The same for processes that follow by themselves."""
 
 
 def install_arq(config: pytest.Config, temporary: pytest.TempPathFactory) -> Path:

@@ -14,33 +14,10 @@ from pathlib import Path
 
 import pytest
 import structlog
-from integrations.queues import Program, Yard
+from integrations.queues import PRICES, TRACKED, Program, Yard
 from support import ROOT, free_port, wait_until
 
 from scatter.server import EmbeddedServer
-
-PRICES = """
-import time
-from said import say
-
-
-def report():
-    price = 0
-    return price
-
-
-def job(_=None):
-    time.sleep(0.01)
-    say("task", report())
-
-
-def until(price, timeout_s=20):
-    deadline = time.monotonic() + timeout_s
-    while report() != price and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return report()
-"""
-"""A module that knows nothing of scatter."""
 
 
 @pytest.fixture
@@ -107,9 +84,7 @@ def test_a_script_whose_own_functions_are_tracked_follows(
 
 
 def test_the_programs_own_decorators_are_enough(yard: Yard, run: Callable[..., Program]) -> None:
-    yard.write("tasks.py", PRICES.replace("def report", "@scatter.track\ndef report"))
-    text = "import scatter\n" + (yard.folder / "tasks.py").read_text()
-    yard.write("tasks.py", text)
+    yard.write("tasks.py", TRACKED)
     run("python", script(yard, "import tasks\nwhile True: tasks.job()\n"), track="")
     yard.follow(1)
 
