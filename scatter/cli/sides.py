@@ -163,7 +163,9 @@ class Sides:
         return Side(name=name, bundles=at.bundles, unclear=at.unclear)
 
     def commit(self, revision: str, functions: Iterable[str]) -> AtHead | None:
-        """Return how a commit compares with what is live, or is in the working tree if nothing is.
+        """Return how a commit compares with the working tree, or with what is live.
+
+        With the working tree if that was read, for the functions that it has.
 
         Returns:
             None if there is no such commit.
@@ -172,32 +174,44 @@ class Sides:
         from scatter.workspace import compare_with_head
 
         here, settings = Path.cwd(), self._settings
-        asked = {name: one for name in functions if (one := self._known_code(name))}
         return compare_with_head(
-            here, asked, paths=settings.paths, track=settings.track, revision=revision
+            here,
+            self._known_code(functions),
+            paths=settings.paths,
+            track=settings.track,
+            revision=revision,
         )
 
     def live_code(self) -> dict[str, Live]:
         """Return function → its live version, of all that have one that can be read."""
-        from scatter.workspace import Live
-
-        found = self._releases.live_bundles(self.known.values())
-        return {n: Live(bundle=b, file=self.known[n].live.file) for n, b in found.items()}
+        return live_code(self._releases, self.known.values())
 
     @property
     def track(self) -> tuple[str, ...]:
         """Patterns of modules of which every function is tracked."""
         return tuple(self._settings.track)
 
-    def _known_code(self, name: str) -> Live | None:
-        """Return code of a function, and where it is from: what a commit is searched for."""
+    def _known_code(self, names: Iterable[str]) -> dict[str, Live]:
+        """Return code of functions, and where it is from: what a commit is searched for."""
         from scatter.workspace import Live
 
-        if "tree" in self.__dict__ and (built := self.tree.functions.get(name)):
-            return Live(bundle=built.bundle, file=built.file)
-        state = self.known.get(name)
-        bundle = self._releases.live_bundles([state]).get(name) if state else None
-        return Live(bundle=bundle, file=state.live.file) if bundle and state else None
+        built = self.tree.functions if "tree" in self.__dict__ else {}
+        names = [*names]
+        found = {n: Live(bundle=built[n].bundle, file=built[n].file) for n in names if n in built}
+        lacking = [name for name in names if name not in found]
+        if lacking:
+            states = [self.known[name] for name in lacking if name in self.known]
+            found |= live_code(self._releases, states)
+        return found
+
+
+def live_code(releases: Releases, states: Iterable[FunctionState]) -> dict[str, Live]:
+    """Return function → its live version, of those that have one that can be read."""
+    from scatter.workspace import Live
+
+    known = {state.function: state for state in states}
+    found = releases.live_bundles(known.values())
+    return {n: Live(bundle=bundle, file=known[n].live.file) for n, bundle in found.items()}
 
 
 def not_there(function: str, old: Side, new: Side) -> NotFound:
