@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shells import Done, Shell
@@ -155,6 +156,20 @@ def test_what_git_does_not_have_at_all_is_drift_too(shop: Shell) -> None:
     assert '"in_commit": false' in shown.out
 
 
+def test_of_what_the_store_has_lost_nothing_is_claimed(
+    shop: Shell, redis_url: str, namespace: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as server:
+        assert server.delete(*server.keys(f"scatter:{{{namespace}}}:bundle:*"))
+    why = "the store has lost its live version"
+
+    assert (shop("drift").code, shop("patch").code) == (4, 4)
+    assert f"cannot be compared: pricing:rank\n  {why}" in shop("drift").out
+    assert f"Not in the patch: pricing:rank: {why}" in shop("patch").err
+    assert f"Not compared: pricing:rank in v1 (live): {why}" in shop("diff").err
+    assert shop("diff").out == ""
+
+
 def test_outside_of_a_working_tree_drift_is_a_usage_error(shell: Shell) -> None:
     shell("push", "--wait", "0")
     done = shell("drift")
@@ -282,6 +297,18 @@ def test_what_no_file_says_is_left_and_said(shop: Shell) -> None:
 
     assert (done.code, done.out) == (4, "")
     assert "pricing:score: there is no file for it here (pricing.py)" in done.err
+
+
+def test_files_of_another_working_tree_are_patched_from_its_top(
+    shop: Shell, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shop.edit("RATE = 2", "RATE = 3")
+    shop("push", "--wait", "0")
+    git(shop.folder, "checkout", "-q", ".")
+    there, shop.folder = shop.folder, tmp_path_factory.mktemp("elsewhere")
+    git(shop.folder, "init", "-q")
+
+    assert shop("patch", SCATTER_PATHS=str(there)).out.startswith("--- a/pricing.py\n")
 
 
 def test_a_patch_goes_into_a_file_when_that_is_asked_for(shop: Shell) -> None:
