@@ -14,7 +14,7 @@ from scatter.errors import NotFound, ScatterError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from typing import Any
 
 
@@ -54,23 +54,22 @@ def _look_up(name: str, prefix: str) -> Any:
 
     if name.startswith("_"):
         raise AttributeError(f"there is no function {name!r}")
-    known = _names()
     full = f"{prefix}{name}"
-    exact = [one for one in known if one == full]
+    known = _names() if prefix else None
+    missing = NotFound(f"The namespace has no function below `{full}`.", name=full)
     try:
-        if exact or not prefix:
+        if known is None or full in known:
             return api.get(full)
     except NotFound as error:
-        missing: Exception = error
-    else:
-        missing = NotFound(f"The namespace has no function below `{full}`.", name=full)
+        missing = error
+    known = _names() if known is None else known
     for mark in ".:":
         if any(one.startswith(full + mark) for one in known):
             return Names(full + mark)
     raise AttributeError(str(missing)) from missing
 
 
-def _names() -> Iterable[str]:
+def _names() -> Collection[str]:
     from scatter import api
 
     return api.functions()

@@ -265,6 +265,7 @@ def test_calls_that_a_changed_signature_breaks_are_found(tree: Tree, name: str) 
     [
         "from pricing import score\n\ndef use(score):\n    return score(1)\n",
         "from pricing import score\n\ndef use():\n    score = print\n    return score(1)\n",
+        "from pricing import score\n\ndef use():\n    def score(x): ...\n    return score(1)\n",
         "import pricing\n\nuse = lambda pricing: pricing.score(1)\n",
         "from other import score\n\nscore(1)\n",
         "import other as pricing\n\npricing.score(1)\n",

@@ -7,11 +7,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shells import Done, Shell
 
-from scatter.workspace import Live, Workspace, make_patch
+from scatter.workspace import Live, Patch, Workspace, make_patch
 
 HELPERS = "from math import floor, sqrt\n\nSCALE = 10\n\n\ndef scale(x):\n    return x * SCALE\n"
 
@@ -155,6 +156,20 @@ def test_what_git_does_not_have_at_all_is_drift_too(shop: Shell) -> None:
     assert '"in_commit": false' in shown.out
 
 
+def test_of_what_the_store_has_lost_nothing_is_claimed(
+    shop: Shell, redis_url: str, namespace: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as server:
+        assert server.delete(*server.keys(f"scatter:{{{namespace}}}:bundle:*"))
+    why = "the store has lost its live version"
+
+    assert (shop("drift").code, shop("patch").code) == (4, 4)
+    assert f"cannot be compared: pricing:rank\n  {why}" in shop("drift").out
+    assert f"Not in the patch: pricing:rank: {why}" in shop("patch").err
+    assert f"Not compared: pricing:rank in v1 (live): {why}" in shop("diff").err
+    assert shop("diff").out == ""
+
+
 def test_outside_of_a_working_tree_drift_is_a_usage_error(shell: Shell) -> None:
     shell("push", "--wait", "0")
     done = shell("drift")
@@ -284,6 +299,18 @@ def test_what_no_file_says_is_left_and_said(shop: Shell) -> None:
     assert "pricing:score: there is no file for it here (pricing.py)" in done.err
 
 
+def test_files_of_another_working_tree_are_patched_from_its_top(
+    shop: Shell, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shop.edit("RATE = 2", "RATE = 3")
+    shop("push", "--wait", "0")
+    git(shop.folder, "checkout", "-q", ".")
+    there, shop.folder = shop.folder, tmp_path_factory.mktemp("elsewhere")
+    git(shop.folder, "init", "-q")
+
+    assert shop("patch", SCATTER_PATHS=str(there)).out.startswith("--- a/pricing.py\n")
+
+
 def test_a_patch_goes_into_a_file_when_that_is_asked_for(shop: Shell) -> None:
     shop.edit("RATE = 2", "RATE = 3")
     shop("push", "--wait", "0")
@@ -347,6 +374,74 @@ def _loaded(file: Path) -> Workspace:
     workspace = Workspace([file])
     assert not workspace.load().problems
     return workspace
+
+
+HEAD = "import scatter\n"
+SCORE = "\n\n@scatter.track\ndef score(x):\n    return a(x)\n"
+GUARDED = f"{HEAD}if TYPE_CHECKING:\n    from math import ceil as a\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        (
+            f"{HEAD}from math import ceil as a, floor\n\nLOW = floor(1)\n{SCORE}",
+            f"{HEAD}\n\ndef a(x):\n    return 1\n{SCORE}",
+            "from math import floor\n",
+        ),
+        (
+            f"{HEAD}\nONE = 1\n\f\ndef a(x):\n    return 1\n{SCORE}",
+            f"{HEAD}\n\ndef a(x):\n    return 2\n{SCORE}",
+            "ONE = 1\n\f\ndef a(x):\n    return 2\n",
+        ),
+        (
+            f"{GUARDED}\n{SCORE}",
+            f"{HEAD}from math import floor as a\n\n{SCORE}",
+            f"from math import floor as a\n{GUARDED.removeprefix(HEAD)}",
+        ),
+    ],
+)
+def test_what_stands_beside_a_definition_stays(
+    tmp_path: Path, before: str, after: str, kept: str
+) -> None:
+    patch = patched(tmp_path, before.encode(), after)
+
+    assert not patch.left
+    assert kept in (tmp_path / "app.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (
+            f"# coding: latin-1\n{HEAD}\n\ndef a(x):\n    return 1\n{SCORE}",
+            "'€'",
+            "which has no '€'",
+        ),
+        (f"{HEAD}import math as a; import json\n{SCORE}", "2", "depends on something, and differs"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_left_and_said(
+    tmp_path: Path, before: str, after: str, why: str
+) -> None:
+    patch = patched(tmp_path, before.encode(), f"{HEAD}\n\ndef a(x):\n    return {after}\n{SCORE}")
+
+    assert why in patch.left["app:score"]
+    assert (tmp_path / "app.py").read_bytes() == before.encode()
+
+
+def patched(folder: Path, before: bytes, after: str) -> Patch:
+    """Return the patch from a file to what is live, after it was applied."""
+    file = folder / "app.py"
+    (folder / ".git").mkdir()
+    file.write_text(after)
+    built = _loaded(file).functions
+    live = {name: Live(bundle=one.bundle, file="app.py") for name, one in built.items()}
+    file.write_bytes(before)
+    patch = make_patch(_loaded(file), live, list(live), top=folder)
+    if patch.text:
+        subprocess.run(["git", "apply"], cwd=folder, input=patch.text, check=True)
+    return patch
 
 
 # undo -------------------------------------------------------------------------------------

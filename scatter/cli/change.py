@@ -24,27 +24,15 @@ from scatter.cli.choosing import against_live, candidates_of, changed_by
 from scatter.cli.cosign import into_file, propose
 from scatter.cli.explain import headline, open_workspace, show, strangers_of
 from scatter.cli.gate import check, checks_of, no_check
-from scatter.cli.lending import expires, until
-from scatter.cli.output import confirm, data, data_json, number_of, say
-from scatter.errors import PartialRelease, ScatterError, UsageError
-from scatter.names import printable
+from scatter.cli.lending import expires
+from scatter.cli.output import confirm, data, data_json, say
+from scatter.cli.releasing import Releasing, acknowledge, dry, releasing, until_of, wait, why
+from scatter.errors import UsageError
 
 if TYPE_CHECKING:
-    from scatter.model import FunctionState, Release
+    from scatter.model import FunctionState
     from scatter.releases import Releases
     from scatter.workspace import Explanation
-
-dry = click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing.")
-why = click.option("-m", "--message", default="", help="Why; shown in the log.")
-wait = click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for running processes to take it; 0: not at all.",
-)
 
 
 @click.command()
@@ -136,17 +124,10 @@ def push_(
     else:
         verb = "Would push" if dry_run else "Pushed"
         listed = ", ".join(f"{n} v{v} ({pushed.sizes[n]} B)" for n, v in changed.items())
-        say(f"{verb} {listed}{_until(pushed.release)}")
+        say(f"{verb} {listed}{until_of(pushed.release)}")
         _explain(explained, before, dry_run)
     if not dry_run:
-        _acknowledge(client.releases, pushed.release, wait_s, began)
-
-
-def _until(release: Release | None) -> str:
-    """Return until when a release holds, for the end of a line; empty if it is for good."""
-    if release is None or not release.expires:
-        return ""
-    return f", until {until(release.expires)}; then what was live before"
+        acknowledge(client.releases, pushed.release, wait_s, began)
 
 
 def _explain(
@@ -165,22 +146,8 @@ def _explain(
 @click.command()
 @click.argument("versions", nargs=-1, required=True, metavar="NAME=VERSION...")
 @expires
-@why
-@propose
-@dry
-@wait
-@as_json
-@click.pass_context
-def release_(
-    ctx: click.Context,
-    versions: tuple[str, ...],
-    lasts_s: float,
-    message: str,
-    propose: Path | None,
-    dry_run: bool,
-    wait_s: float,
-    as_json: bool,
-) -> None:
+@releasing
+def release_(ctx: click.Context, how: Releasing, versions: tuple[str, ...], lasts_s: float) -> None:
     """Make existing versions live everywhere, all in one release.
 
     VERSION is a number; 0 is the code that processes were deployed with.
@@ -193,12 +160,7 @@ def release_(
     wanted = dict(map(_parse_version, versions))
     if len(wanted) < len(versions):
         raise UsageError("A function is named twice. Give each one version.")
-    releases = client_of(ctx).releases
-    verbs = into_file(releases, propose, dry_run=dry_run)
-    releases.journal.catch_up()  # connected, so that what is timed is the release
-    began = time.monotonic()
-    release = verbs.release(wanted, message=message, dry_run=dry_run, lasts_s=lasts_s)
-    tell(releases, release, wait_s, dry_run or propose is not None, as_json, began)
+    how.do(ctx, lambda verbs, **given: verbs.release(wanted, lasts_s=lasts_s, **given))
 
 
 def _parse_version(text: str) -> tuple[str, int]:
@@ -212,22 +174,8 @@ def _parse_version(text: str) -> tuple[str, int]:
 @click.command()
 @click.argument("names", nargs=-1, shell_complete=complete_function)
 @click.option("--to", type=int, metavar="RELEASE", help="Back to right after this release.")
-@why
-@propose
-@dry
-@wait
-@as_json
-@click.pass_context
-def rollback_(
-    ctx: click.Context,
-    names: tuple[str, ...],
-    to: int | None,
-    message: str,
-    propose: Path | None,
-    dry_run: bool,
-    wait_s: float,
-    as_json: bool,
-) -> None:
+@releasing
+def rollback_(ctx: click.Context, how: Releasing, names: tuple[str, ...], to: int | None) -> None:
     """Go back, everywhere. Functions NAMES go back to the version that was live before.
 
     Watchers push nothing over that until a push or release by hand lifts it.
@@ -240,12 +188,7 @@ def rollback_(
     scatter rollback score           score to the version that was live before
     scatter rollback --to 41         everything to how it was after release 41
     """
-    releases = client_of(ctx).releases
-    verbs = into_file(releases, propose, dry_run=dry_run)
-    releases.journal.catch_up()  # connected, so that what is timed is the release
-    began = time.monotonic()
-    release = verbs.rollback(*names, to=to, message=message, dry_run=dry_run)
-    tell(releases, release, wait_s, dry_run or propose is not None, as_json, began)
+    how.do(ctx, lambda verbs, **given: verbs.rollback(*names, to=to, **given))
 
 
 @click.command()
@@ -300,62 +243,3 @@ def _really(numbers: Sequence[int], function: str) -> str:
 
 def _count(numbers: Sequence[int]) -> str:
     return f"{len(numbers)} version{'s' * (len(numbers) != 1)}"
-
-
-def tell(
-    releases: Releases,
-    release: Release | None,
-    wait_s: float,
-    dry_run: bool,
-    as_json: bool,
-    began: float,
-) -> None:
-    """Say what a release changed or would change, and who took it."""
-    if as_json:
-        data_json("release", asdict(release) if release else None)
-    elif release is None:
-        say("Nothing changes: it is live already.")
-    else:
-        listed = ", ".join(f"{c.function} {number_of(c.version)}" for c in release.changes)
-        verb = "Would be release" if dry_run else "Release"
-        say(f"{verb} {release.sequence}: {listed}{_until(release)}")
-    if not dry_run:
-        _acknowledge(releases, release, wait_s, began)
-
-
-def _acknowledge(releases: Releases, release: Release | None, wait_s: float, began: float) -> None:
-    """Wait for the processes, and say how many took the release, and how long after it `began`.
-
-    Raises:
-        PartialRelease: Not all did, or nobody could be asked.
-
-    """
-    if release is None or wait_s <= 0:
-        return
-    from scatter.acks import wait_for
-
-    store, number = releases.journal.store, release.sequence
-    names = [change.function for change in release.changes]
-    try:
-        acks = wait_for(
-            store,
-            store.doorbell(),
-            number,
-            timeout_s=wait_s,
-            functions=names,
-            released_at=began,
-        )
-    except ScatterError as error:
-        raise PartialRelease(
-            f"Release {number} is in the log, but the processes could not be asked: {error}",
-            refusals={},
-        ) from error
-    say("\n".join(map(printable, str(acks).splitlines())))
-    if acks.refused or acks.behind:
-        refused = [f"refused by {len(acks.refused)}"] * bool(acks.refused)
-        behind = [f"not answered by {len(acks.behind)}"] * bool(acks.behind)
-        raise PartialRelease(
-            f"Release {number} was {' and '.join(refused + behind)} of {acks.total} processes. "
-            "See `scatter status`.",
-            refusals={report.id: found[0].message for report, found in acks.refused},
-        )

@@ -101,7 +101,7 @@ def publish_(
     scatter publish FILE
     scatter publish FILE --dry-run   whether it could be
     """
-    from scatter.cli.change import tell
+    from scatter.cli.releasing import tell
     from scatter.log.cosign import consider, merged, publish
 
     releases: Releases = client_of(ctx).releases

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from scatter.cli.app import as_json, client_of, complete_function, settings_of
 from scatter.cli.output import ago, data, data_json, note, number_of, say, table, who
-from scatter.cli.sides import Sides
+from scatter.cli.sides import LOST, Sides
 from scatter.errors import PartialRelease, UsageError
 from scatter.names import resolve
 
@@ -128,10 +129,14 @@ def _made(sides: Sides, names: tuple[str, ...]) -> Patch:
     from scatter.workspace import make_patch, top_of
 
     live = sides.live_code()
-    wanted = [resolve(name, live) for name in names] or list(live)
-    top = top_of(Path.cwd()) or sides.tree.project
+    known = [name for name, state in sides.known.items() if state.version]
+    wanted = [resolve(name, known) for name in names] or known
+    lost = dict.fromkeys(sides.lost(wanted, live), LOST)
+    top = top_of(sides.tree.project) or sides.tree.project
     ordered = _newest_first(live, sides.known)
-    return make_patch(sides.tree, ordered, wanted, top=top, track=sides.track)
+    found = [name for name in wanted if name not in lost]
+    made = make_patch(sides.tree, ordered, found, top=top, track=sides.track)
+    return replace(made, left={**lost, **made.left})
 
 
 def _newest_first(live: Mapping[str, Live], known: Mapping[str, FunctionState]) -> dict[str, Live]:

@@ -29,12 +29,10 @@ def compare(
 
     """
     try:
-        from scatter.workspace import Live, compare_with_head
+        from scatter.cli.sides import live_code
+        from scatter.workspace import compare_with_head
 
-        live = {
-            name: Live(bundle=bundle, file=functions[name].live.file)
-            for name, bundle in releases.live_bundles(functions.values()).items()
-        }
+        live = live_code(releases, functions.values())
         here = Path.cwd()
         return compare_with_head(here, live, paths=settings.paths, track=settings.track), ""
     except Exception as error:  # whatever it is: this is the last thing that status is asked for

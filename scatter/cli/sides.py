@@ -6,8 +6,8 @@ Not here: showing it (`scatter.cli.diff`). Invariant: the store is asked only fo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LIVE, TREE, BEFORE = "live", "tree", "before"
 _VERSION = re.compile(r"v?(\d+)")
 _GIT = "git:"
+LOST = "the store has lost its live version, or it cannot be read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +133,12 @@ class Sides:
 
     def _live(self, functions: list[str]) -> Side:
         states = [self.known[name] for name in functions if name in self.known]
+        bundles = self._releases.live_bundles(states)
         return Side(
             name=LIVE,
-            bundles=self._releases.live_bundles(states),
+            bundles=bundles,
             names={s.function: f"v{s.version} (live)" for s in states if s.version},
+            unclear=dict.fromkeys(self.lost(functions, bundles), LOST),
         )
 
     def _versions(self, number: int | None, functions: list[str]) -> Side:
@@ -163,7 +166,9 @@ class Sides:
         return Side(name=name, bundles=at.bundles, unclear=at.unclear)
 
     def commit(self, revision: str, functions: Iterable[str]) -> AtHead | None:
-        """Return how a commit compares with what is live, or is in the working tree if nothing is.
+        """Return how a commit compares with the working tree, or with what is live.
+
+        With the working tree if that was read, for the functions that it has.
 
         Returns:
             None if there is no such commit.
@@ -171,33 +176,48 @@ class Sides:
         """
         from scatter.workspace import compare_with_head
 
-        here, settings = Path.cwd(), self._settings
-        asked = {name: one for name in functions if (one := self._known_code(name))}
-        return compare_with_head(
-            here, asked, paths=settings.paths, track=settings.track, revision=revision
+        settings, names = self._settings, [*functions]
+        code = self._known_code(names)
+        at = compare_with_head(
+            Path.cwd(), code, paths=settings.paths, track=settings.track, revision=revision
         )
+        lost = dict.fromkeys(self.lost(names, code), LOST)
+        return replace(at, unclear={**at.unclear, **lost}) if at else None
+
+    def lost(self, names: Iterable[str], found: Mapping[str, object]) -> list[str]:
+        """Return the functions that have a live version and were not found."""
+        lacking = (name for name in names if name not in found)
+        return [name for name in lacking if name in self.known and self.known[name].version]
 
     def live_code(self) -> dict[str, Live]:
         """Return function → its live version, of all that have one that can be read."""
-        from scatter.workspace import Live
-
-        found = self._releases.live_bundles(self.known.values())
-        return {n: Live(bundle=b, file=self.known[n].live.file) for n, b in found.items()}
+        return live_code(self._releases, self.known.values())
 
     @property
     def track(self) -> tuple[str, ...]:
         """Patterns of modules of which every function is tracked."""
         return tuple(self._settings.track)
 
-    def _known_code(self, name: str) -> Live | None:
-        """Return code of a function, and where it is from: what a commit is searched for."""
+    def _known_code(self, names: Sequence[str]) -> dict[str, Live]:
+        """Return code of functions, and where it is from: what a commit is searched for."""
         from scatter.workspace import Live
 
-        if "tree" in self.__dict__ and (built := self.tree.functions.get(name)):
-            return Live(bundle=built.bundle, file=built.file)
-        state = self.known.get(name)
-        bundle = self._releases.live_bundles([state]).get(name) if state else None
-        return Live(bundle=bundle, file=state.live.file) if bundle and state else None
+        built = self.tree.functions if "tree" in self.__dict__ else {}
+        found = {n: Live(bundle=built[n].bundle, file=built[n].file) for n in names if n in built}
+        lacking = [name for name in names if name not in found]
+        if lacking:
+            states = [self.known[name] for name in lacking if name in self.known]
+            found |= live_code(self._releases, states)
+        return found
+
+
+def live_code(releases: Releases, states: Iterable[FunctionState]) -> dict[str, Live]:
+    """Return function → its live version, of those that have one that can be read."""
+    from scatter.workspace import Live
+
+    known = {state.function: state for state in states}
+    found = releases.live_bundles(known.values())
+    return {n: Live(bundle=bundle, file=known[n].live.file) for n, bundle in found.items()}
 
 
 def not_there(function: str, old: Side, new: Side) -> NotFound:

@@ -68,11 +68,12 @@ def same_item(
 
 def lines_of(bundle: Bundle) -> list[str]:
     """Return the text of a bundle: what the function needs, then the function."""
-    sources = [item.source for part in bundle.parts for item in part.items if _is_text(item)]
+    sources = [item.source for part in bundle.parts for item in part.items if is_text(item)]
     return "\n".join([*sources, bundle.source]).split("\n")
 
 
-def _is_text(item: Item) -> bool:
+def is_text(item: Item) -> bool:
+    """Return whether an item travels as text."""
     return item.kind not in ("tracked", "captured") and bool(item.source)
 
 

@@ -83,6 +83,10 @@ class FileEdit:
     def _tree(self) -> ast.Module:
         return ast.parse(self.source.text)
 
+    @cached_property
+    def _encoding(self) -> str:
+        return tokenize.detect_encoding(io.BytesIO(self.raw).readline)[0]
+
     def copy(self) -> FileEdit:
         """Return the same, to be changed on its own."""
         return replace(self, _changes=[*self._changes], _fixed={**self._fixed})
@@ -136,10 +140,10 @@ class FileEdit:
             return
         self._fixed[item.name] = (item, function)
         there = self.source.definitions.get(item.name)
-        if there is None:
+        if there is None or there.typing_only:
             self._add(item, place)
         elif not self._is_same(item, there):
-            self._replace(item, there.source, there.line)
+            self._replace(item, there)
 
     def _is_same(self, item: Item, there: Definition) -> bool:
         if "import" in (item.kind, there.kind):
@@ -149,14 +153,14 @@ class FileEdit:
     def _add(self, item: Item, place: int | None) -> None:
         if item.kind == "import":
             line = self._after_imports()
-            self._changes.append(_Change(line, line, f"{item.source}\n"))
+            self._change(line, line, f"{item.source}\n")
             return
         line = place or self.source.text.count("\n") + 1
         gap = "\n\n" if item.kind in ("function", "class") else ""
         end = gap if place else ""
-        self._changes.append(_Change(line, line, f"{'' if place else gap}{item.source}\n{end}"))
+        self._change(line, line, f"{'' if place else gap}{item.source}\n{end}")
 
-    def _replace(self, item: Item, old: str, line: int) -> None:
+    def _replace(self, item: Item, there: Definition) -> None:
         if item.kind == "state":
             return  # what runs keeps its own: the file may say something else
         if item.kind == "class" and any(
@@ -164,24 +168,23 @@ class FileEdit:
             for key in self.source.functions
         ):
             raise CannotBring(f"class `{item.name}` differs, and has tracked methods")
-        if item.kind == "import":
-            self._replace_import(item, line)
+        if there.kind == "import":
+            self._replace_import(item, there.line)
         else:
-            self._put(line, line + old.count("\n") + 1, item.source)
+            self._put(there.line, there.line + there.source.count("\n") + 1, item.source)
 
     def _replace_import(self, item: Item, line: int) -> None:
-        """Have another import bind a name; the others of its statement stay."""
-        nodes = (node for node in ast.walk(self._tree) if _is_import(node))
-        node = next((n for n in nodes if n.lineno == line), None)
-        if node is None:
+        """Have something else than an import bind a name; the others of its statement stay."""
+        nodes = (node for node in ast.walk(self._tree) if isinstance(node, ast.stmt))
+        node, *others = (node for node in nodes if node.lineno == line)
+        if others or not _is_import(node):
             raise CannotBring(f"the import of `{item.name}` depends on something, and differs")
-        left = [a for a in node.names if (a.asname or a.name.partition(".")[0]) != item.name]
-        kept = ""
-        if left:
-            node.names = left
-            kept = f"{ast.unparse(node)}\n"
-        indent = " " * node.col_offset
-        self._put(line, (node.end_lineno or line) + 1, f"{indent}{kept}{indent}{item.source}")
+        kept = [a for a in node.names if (a.asname or a.name.partition(".")[0]) != item.name]
+        text = item.source
+        if kept:
+            node.names = kept
+            text = f"{ast.unparse(node)}\n{text}"
+        self._put(line, (node.end_lineno or line) + 1, text)
 
     def bring_function(self, bundle: Bundle) -> None:
         """Have the file hold the function itself.
@@ -200,7 +203,7 @@ class FileEdit:
             raise CannotBring(f"{self.path.name} has no `{bundle.qualname}`")
         else:
             end = self.source.text.count("\n") + 1
-            self._changes.append(_Change(end, end, f"\n\n{bundle.source}\n"))
+            self._change(end, end, f"\n\n{bundle.source}\n")
 
     def _statement_at(self, line: int) -> int:
         """Return the first line of the top-level statement that a line belongs to."""
@@ -225,7 +228,15 @@ class FileEdit:
         for one in self._changes:
             if first < one.last and one.first < last:
                 raise CannotBring(f"line {first} of {self.path.name} would be changed twice")
-        self._changes.append(_Change(first, last, f"{text}\n"))
+        self._change(first, last, f"{text}\n")
+
+    def _change(self, first: int, last: int, text: str) -> None:
+        try:
+            text.encode(self._encoding)
+        except UnicodeEncodeError as error:
+            what = f"{self.path.name} is in {self._encoding}, which has no {text[error.start]!r}"
+            raise CannotBring(what) from error
+        self._changes.append(_Change(first, last, text))
 
     # what comes of it --------------------------------------------------------------------
 
@@ -233,7 +244,7 @@ class FileEdit:
         """Return the new text, with newlines as Python has them."""
         text = self.source.text
         is_open = bool(text) and not text.endswith("\n")
-        lines = f"{text}\n".splitlines(keepends=True) if is_open else text.splitlines(keepends=True)
+        lines = [*io.StringIO(f"{text}\n" if is_open else text)]  # a form feed ends none of them
         last = lines[-1] if lines else ""
         ordered = sorted(enumerate(self._changes), key=lambda one: (one[1].first, one[0]))
         for _, change in reversed(ordered):
@@ -248,8 +259,7 @@ class FileEdit:
         text = self.text()
         if b"\r\n" in self.raw:
             text = text.replace("\n", "\r\n")
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(self.raw).readline)
-        return text.encode(encoding)
+        return text.encode(self._encoding)
 
     def diff(self, name: str) -> bytes:
         """Return the change as git writes it.
@@ -258,7 +268,7 @@ class FileEdit:
             name: The file, from the top of the working tree.
 
         """
-        old, new = self.raw.splitlines(keepends=True), self.data().splitlines(keepends=True)
+        old, new = ([*io.BytesIO(data)] for data in (self.raw, self.data()))
         lines = difflib.diff_bytes(
             difflib.unified_diff, old, new, f"a/{name}".encode(), f"b/{name}".encode()
         )

@@ -26,6 +26,7 @@ from scatter.analysis.reading import lambda_in, parse_definition
 from scatter.bundle import Bundle
 from scatter.bundle.build import Built
 from scatter.workspace.calls import Call, calls_in
+from scatter.workspace.compare import is_text
 from scatter.workspace.installed import Installed
 from scatter.workspace.workspace import Workspace
 
@@ -147,7 +148,7 @@ class _Subject:
             file = self._built.files.get(part.module, self._built.file)
             for item in part.items:
                 line = next(lines, 1)
-                if item.source and item.kind not in ("tracked", "captured"):
+                if is_text(item):
                     yield part.module, file, item.source, line
 
     # imports -----------------------------------------------------------------------------
@@ -265,6 +266,14 @@ def _tree(text: str) -> ast.Module:
         return ast.Module(body=[], type_ignores=[])
 
 
+def _body(text: str) -> list[ast.stmt]:
+    """Return the statements of a definition, also of one that stands indented."""
+    body = _tree(text).body
+    if _shift(text) and body and isinstance(body[0], ast.If):
+        return body[0].body
+    return body
+
+
 def _shift(text: str) -> int:
     """Return how many lines parsing an indented definition adds before it."""
     return int(text[:1] in (" ", "\t"))
@@ -275,7 +284,7 @@ def _imported(bundle: Bundle) -> frozenset[tuple[str, str]]:
     found = set[tuple[str, str]]()
     for part in bundle.parts:
         for item in part.items:
-            if item.source and item.kind not in ("tracked", "captured"):
+            if is_text(item):
                 found |= {one for one, _ in _imports(item.source, part.package)}
     package = bundle.parts[0].package if bundle.parts else ""
     return frozenset(found | {one for one, _ in _imports(bundle.source, package)})
@@ -286,10 +295,7 @@ def _imports(text: str, package: str) -> tuple[tuple[tuple[str, str], int], ...]
     """Return ((module, name), line) of what a text imports for certain: not in a `try` or `if`."""
     if "import" not in text:
         return ()
-    body: list[ast.stmt] = _tree(text).body
-    if _shift(text) and body and isinstance(body[0], ast.If):
-        body = body[0].body
-    return tuple(one for node in body for one in _certain(node, package))
+    return tuple(one for node in _body(text) for one in _certain(node, package))
 
 
 def _certain(node: ast.AST, package: str) -> Iterator[tuple[tuple[str, str], int]]:
@@ -315,10 +321,7 @@ def _binds(source: ModuleSource, name: str) -> bool:
 
 def _definition(source: str, skip: int) -> _Def | None:
     """Return the function in a definition; None if a decorator below `@track` may change it."""
-    body = _tree(source).body
-    if _shift(source) and body and isinstance(body[0], ast.If):
-        body = body[0].body
-    node = body[0] if body else None
+    node = next(iter(_body(source)), None)
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         own = [d for d in node.decorator_list[skip:] if not _is_plain(d)]
         return None if own else node
